@@ -1,0 +1,67 @@
+/**
+ * The interfaces that ingress, egress and action implement and the exchange calls. All are pure and
+ * synchronous; a throw is a bug and becomes the cause `detector_error`.
+ */
+import type { RuleId } from "./brand.ts";
+import type { Finding } from "./finding.ts";
+import type { InferenceRequest, ToolCall } from "./inference.ts";
+import type { Span } from "./segment.ts";
+import type { Judged, Reason, Verdict } from "./verdict.ts";
+
+/** Judges a request before it reaches the model. Implemented by ingress and action. */
+export interface RequestControl {
+  judgeRequest(request: InferenceRequest): Judged<Verdict>;
+}
+
+/** One control's answer about output text. Redactions are in order and do not overlap. */
+export type TextVerdict =
+  | { readonly kind: "allow" }
+  | {
+      readonly kind: "mutate";
+      readonly reason: Reason;
+      readonly redactions: readonly { readonly span: Span; readonly replacement: string }[];
+    }
+  | { readonly kind: "deny"; readonly reason: Reason; readonly rule: RuleId };
+
+/**
+ * Judges what a model says. The same answer buffered and streamed: a detector decides by its match,
+ * by at most `CONTEXT_UNITS` of text to the left and by one character to the right.
+ */
+export interface TextControl {
+  /**
+   * Findings that start at or after `from`; what stands before is left context, already judged.
+   * @param ended true when no text follows: an open candidate at the end is judged as it stands
+   */
+  judgeText(text: string, from: number, ended: boolean): Judged<TextVerdict>;
+  /**
+   * Where the earliest candidate at or after `from` starts that further text could still turn into (or
+   * out of) a finding that would be redacted or denied; `text.length` when there is none.
+   */
+  openFrom(text: string, from: number): number;
+  /**
+   * Judges the complete arguments of a call. They are not redacted, that would change what is done: a secret
+   * refuses the call, personal data is recorded.
+   */
+  judgeArguments(args: string): Judged<TextVerdict>;
+}
+
+/** Left context that a stream window keeps, in UTF-16 units. */
+export const CONTEXT_UNITS = 256;
+
+export type CallVerdict =
+  | { readonly kind: "allow"; readonly rule: RuleId }
+  | { readonly kind: "ask" | "deny"; readonly reason: Reason; readonly rule: RuleId };
+
+/** Judges a call that a model emitted. */
+export interface CallControl {
+  judgeCall(call: ToolCall, model: string): CallVerdict;
+}
+
+/** What a policy compiles to, as the exchange sees it. */
+export type Controls = {
+  readonly ingress: RequestControl;
+  readonly egress: TextControl;
+  readonly action: RequestControl & CallControl;
+};
+
+export type { Finding };

@@ -1,0 +1,59 @@
+import type { RuleId } from "./brand.ts";
+import type { Cause } from "./cause.ts";
+import type { Finding } from "./finding.ts";
+import type { Span } from "./segment.ts";
+
+/** Why a control refused. Clients read it as `error.code`; causes are reasons too. */
+export const REASONS = [
+  "injection_detected",
+  "secret_detected",
+  "pii_detected",
+  "prompt_leak",
+  "context_leak",
+  "exfiltration",
+  "action_denied",
+  "approval_required",
+  "model_denied",
+] as const;
+export type Reason = (typeof REASONS)[number] | Cause;
+
+/** In segment number `segment`, `span` of its decoded text becomes `replacement` (plain text). */
+export type Redaction = {
+  readonly segment: number;
+  readonly span: Span;
+  readonly replacement: string;
+};
+
+/** One control's answer about a request. */
+export type Verdict =
+  | { readonly kind: "allow" }
+  | {
+      readonly kind: "mutate";
+      readonly reason: Reason;
+      readonly redactions: readonly Redaction[];
+      /** `ToolDefinition.index` of definitions to take out. */
+      readonly stripTools: readonly number[];
+    }
+  | { readonly kind: "ask"; readonly reason: Reason; readonly rule: RuleId }
+  | { readonly kind: "deny"; readonly reason: Reason; readonly rule: RuleId };
+
+export const ALLOW: Verdict = { kind: "allow" };
+
+const RANK = { allow: 0, mutate: 1, ask: 2, deny: 3 } as const;
+export const stricterKind = (a: Verdict["kind"], b: Verdict["kind"]): Verdict["kind"] =>
+  RANK[b] > RANK[a] ? b : a;
+
+/** The stricter of two verdicts; two mutations become one. Its kind does not depend on order. */
+export function stricter(a: Verdict, b: Verdict): Verdict {
+  if (a.kind === "mutate" && b.kind === "mutate") {
+    return {
+      ...a,
+      redactions: [...a.redactions, ...b.redactions],
+      stripTools: [...a.stripTools, ...b.stripTools],
+    };
+  }
+  return RANK[b.kind] > RANK[a.kind] ? b : a;
+}
+
+/** A verdict with the evidence it rests on, flagged or not. */
+export type Judged<V> = { readonly verdict: V; readonly findings: readonly Finding[] };
