@@ -30,14 +30,17 @@ export type TextVerdict =
 export interface TextControl {
   /**
    * Findings that start at or after `from`; what stands before is left context, already judged.
-   * @param ended true when no text follows: an open candidate at the end is judged as it stands
+   * @param ended true when no text follows: an open candidate at the end is judged as it stands; false:
+   *   only findings that start before `openFrom(text, from).judged` are reported, the rest comes later
    */
   judgeText(text: string, from: number, ended: boolean): Judged<TextVerdict>;
   /**
-   * Where the earliest candidate at or after `from` starts that further text could still turn into (or
-   * out of) a finding that would be redacted or denied; `text.length` when there is none.
+   * How far `text` is settled, seen from `from`: further text cannot change what stands before `judged`, and
+   * nothing before `held` would be redacted or denied by what may follow. `held` >= `judged`: a detector that
+   * only flags keeps its candidate open for `judged` but holds nothing back. Both are `text.length` when
+   * nothing is open.
    */
-  openFrom(text: string, from: number): number;
+  openFrom(text: string, from: number): { readonly judged: number; readonly held: number };
   /**
    * Judges the complete arguments of a call. They are not redacted, that would change what is done: a secret
    * refuses the call, personal data is recorded.

@@ -57,6 +57,11 @@ export type FrameView = {
   readonly root: JsonNode | undefined;
   readonly texts: readonly TextPiece[];
   readonly calls: readonly CallPiece[];
+  /**
+   * Channels that normally get no more text after this frame (block stop, finish reason, the first content after
+   * reasoning): what is held of them is judged as it stands, so that later frames do not wait for nothing.
+   */
+  readonly closes: readonly string[];
   /** The dialect's last event: nothing that matters follows, everything held leaves with it. */
   readonly terminal: boolean;
   /** The provider reports an error in the stream. */
