@@ -11,32 +11,55 @@ limen_need() { # command, what it is for and how to get it
   command -v "$1" >/dev/null 2>&1 || { limen_say "$1 is missing: $2"; exit 3; }
 }
 
+# Two runs at once make the same thing: the first rename wins, the other's copy is thrown away.
+# -T, because without it a directory would be moved into the one that is already there.
+limen_publish() { mv -T "$1" "$2" 2>/dev/null || [ -e "$2" ]; }
+
 limen_node_is_new() {
-  command -v node >/dev/null 2>&1 && node -e '
-    const [major, minor] = process.versions.node.split(".").map(Number);
-    process.exit(major > 24 || (major === 24 && minor >= 15) ? 0 : 1)' 2>/dev/null
+  limen_v=$(node -v 2>/dev/null) || return 1
+  limen_v=${limen_v#v}
+  limen_minor=${limen_v#*.}
+  [ "${limen_v%%.*}" -gt 24 ] || { [ "${limen_v%%.*}" -eq 24 ] && [ "${limen_minor%%.*}" -ge 15 ]; }
+}
+
+limen_fetch_node() { # architecture in npm's words, directory to make
+  case "$1" in
+    x64) limen_sum=61ecf27ad70afee991b671c28561eb497028294a67d132f9bbaac9ad73f81d3b ;;
+    arm64) limen_sum=fba3076c16d21e5d814577436bdcb782b9b66bed09c6fa8278298e8933288bbb ;;
+  esac
+  limen_need npm "it fetches Node $LIMEN_NODE_VERSION; install npm, or Node 24.15 or newer"
+  limen_say "fetching Node $LIMEN_NODE_VERSION"
+  mkdir -p "$LIMEN_CACHE"
+  limen_tmp=$(mktemp -d "$LIMEN_CACHE/.node.XXXXXX")
+  if (cd "$limen_tmp" &&
+    npm pack --silent "node-linux-$1@$LIMEN_NODE_VERSION" >/dev/null &&
+    printf '%s  node-linux-%s-%s.tgz\n' "$limen_sum" "$1" "$LIMEN_NODE_VERSION" | sha256sum -c - >/dev/null &&
+    tar xzf ./*.tgz) && limen_publish "$limen_tmp/package" "$2"; then
+    rm -rf "$limen_tmp"
+  else
+    rm -rf "$limen_tmp"
+    limen_say "cannot fetch node-linux-$1@$LIMEN_NODE_VERSION from the npm registry: check the network, or install Node 24.15 or newer"
+    exit 3
+  fi
 }
 
 limen_use_node() {
-  limen_node_is_new && return 0
-  case "$(uname -s)-$(uname -m)" in
-    Linux-x86_64) limen_arch=x64 ;;
-    Linux-aarch64) limen_arch=arm64 ;;
-    *) limen_say "no pinned Node for $(uname -s) $(uname -m): install Node 24.15 or newer"; exit 3 ;;
-  esac
-  limen_node="$LIMEN_CACHE/node-$LIMEN_NODE_VERSION-$limen_arch"
-  if [ ! -x "$limen_node/bin/node" ]; then
-    limen_need npm "it fetches Node $LIMEN_NODE_VERSION; install npm, or Node 24.15 or newer"
-    limen_say "fetching Node $LIMEN_NODE_VERSION"
-    limen_tmp="$LIMEN_CACHE/.node.$$"
-    rm -rf "$limen_tmp" && mkdir -p "$limen_tmp"
-    (cd "$limen_tmp" && npm pack --silent "node-linux-$limen_arch@$LIMEN_NODE_VERSION" >/dev/null && tar xzf ./*.tgz) ||
-      { rm -rf "$limen_tmp"; limen_say "cannot fetch node-linux-$limen_arch@$LIMEN_NODE_VERSION from the npm registry: check the network, or install Node 24.15 or newer"; exit 3; }
-    # Two runs at once: the first rename wins, the other throws its copy away.
-    mv "$limen_tmp/package" "$limen_node" 2>/dev/null || [ -x "$limen_node/bin/node" ]
-    rm -rf "$limen_tmp"
+  if limen_node_is_new; then
+    limen_node=$(dirname "$(dirname "$(command -v node)")")
+  else
+    case "$(uname -s)-$(uname -m)" in
+      Linux-x86_64) limen_arch=x64 ;;
+      Linux-aarch64) limen_arch=arm64 ;;
+      *) limen_say "no pinned Node for $(uname -s) $(uname -m): install Node 24.15 or newer"; exit 3 ;;
+    esac
+    limen_node="$LIMEN_CACHE/node-$LIMEN_NODE_VERSION-$limen_arch"
+    [ -x "$limen_node/bin/node" ] || limen_fetch_node "$limen_arch" "$limen_node"
+    PATH="$limen_node/bin:$PATH"
+    export PATH
   fi
-  PATH="$limen_node/bin:$PATH"
-  npm_config_nodedir="$limen_node"
-  export PATH npm_config_nodedir
+  # Headers that lie beside the binary: otherwise node-gyp would fetch them from a host of its own.
+  if [ -f "$limen_node/include/node/node.h" ]; then
+    npm_config_nodedir="$limen_node"
+    export npm_config_nodedir
+  fi
 }
