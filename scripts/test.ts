@@ -1,0 +1,103 @@
+/**
+ * Runs every check, one after the other, whatever the earlier ones said, and adds them up. A skipped
+ * test fails the run unless `--allow-skip` names its tier (`real`, `audit/crash`): skipping is a decision.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Summary } from "./reporter.ts";
+
+const STEP_LIMIT_MS = 20 * 60_000;
+
+type Options = { readonly full: boolean; readonly allowSkip: readonly string[] };
+
+function parse(args: readonly string[]): Options {
+  const allowSkip: string[] = [];
+  let full = false;
+  for (let i = 0; i < args.length; i += 1) {
+    const name = args[i + 1];
+    if (args[i] === "--full") full = true;
+    else if (args[i] === "--allow-skip" && name !== undefined) {
+      allowSkip.push(name);
+      i += 1;
+    } else usage(`${args[i]} is not an option`);
+  }
+  if (process.env["CI"] && process.env["UPDATE_GOLDEN"]) usage("UPDATE_GOLDEN is not for CI");
+  return { full, allowSkip };
+}
+
+function usage(problem: string): never {
+  console.error(`scripts/test: ${problem}\nusage: scripts/test [--full] [--allow-skip NAME]...`);
+  process.exit(2);
+}
+
+/** Runs a tool of node_modules; true when it ended well and in time. */
+function tool(name: string, args: readonly string[], env: Record<string, string> = {}): boolean {
+  const { status } = spawnSync(join("node_modules/.bin", name), args, {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...env },
+    timeout: STEP_LIMIT_MS,
+  });
+  return status === 0;
+}
+
+/** Runs mocha, alone or under c8, and reads what the reporter left. */
+function mocha(runner: readonly string[], spec: string, env: Record<string, string> = {}): Summary {
+  const dir = mkdtempSync(join(tmpdir(), "limen-test-"));
+  const file = join(dir, "summary.json");
+  const [command = "", ...before] = runner;
+  const reporter = ["--reporter", "./scripts/reporter.ts", "--reporter-option", `summary=${file}`];
+  const ok = tool(command, [...before, "--spec", spec, ...reporter], env);
+  try {
+    const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;
+    // Green tests and a red exit code: coverage below its floor, or mocha ended by the limit.
+    return !ok && summary.failed === 0 ? { ...summary, failed: 1 } : summary;
+  } catch {
+    console.error(`scripts/test: ${runner.join(" ")} ended without a summary`);
+    return { passed: 0, failed: 1, skipped: [] };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+function main(): number {
+  const options = parse(process.argv.slice(2));
+  let passed = 0;
+  let failed = 0;
+  const failures: string[] = [];
+  const skipped: { tier: string; title: string }[] = [];
+  const add = (name: string, summary: Summary): void => {
+    passed += summary.passed;
+    failed += summary.failed;
+    if (summary.failed > 0) failures.push(name);
+    skipped.push(...summary.skipped);
+  };
+  const check = (name: string, args: readonly string[]): void => {
+    const ok = tool(name, args);
+    add(name, { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: [] });
+  };
+
+  check("biome", ["check", "--error-on-warnings"]);
+  check("tsc", []);
+  check("knip", []);
+  add("tests", mocha(["c8", "mocha"], "test/**/*.{test,slow}.ts"));
+  if (options.full) {
+    for (const envoy of (process.env["LIMEN_ENVOYS"] ?? "").split(" ").filter(Boolean)) {
+      const summary = mocha(["mocha"], "test/real/**/*.slow.ts", { LIMEN_ENVOY: envoy });
+      add(`test/real with ${envoy}`, summary);
+    }
+  }
+
+  const allowed = (tier: string): boolean =>
+    options.allowSkip.some((name) => tier === name || tier.startsWith(`${name}/`));
+  for (const { tier, title } of skipped) {
+    console.log(`${allowed(tier) ? "skipped" : "SKIPPED, not allowed"}: ${tier}: ${title}`);
+    if (!allowed(tier)) failed += 1;
+  }
+  for (const name of failures) console.log(`failed: ${name}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = main();
