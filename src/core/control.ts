@@ -3,8 +3,9 @@
  * synchronous; a throw is a bug and becomes the cause `detector_error`.
  */
 import type { RuleId } from "./brand.ts";
+import type { Content } from "./content.ts";
 import type { Finding } from "./finding.ts";
-import type { InferenceRequest, ToolCall } from "./inference.ts";
+import type { Execution, InferenceRequest, ToolCall } from "./inference.ts";
 import type { Span } from "./segment.ts";
 import type { Judged, Reason, Verdict } from "./verdict.ts";
 
@@ -19,6 +20,8 @@ export type TextVerdict =
   | {
       readonly kind: "mutate";
       readonly reason: Reason;
+      /** The rule behind the first redaction. */
+      readonly rule: RuleId;
       readonly redactions: readonly { readonly span: Span; readonly replacement: string }[];
     }
   | { readonly kind: "deny"; readonly reason: Reason; readonly rule: RuleId };
@@ -58,6 +61,8 @@ export type CallVerdict =
 /** Judges a call that a model emitted. */
 export interface CallControl {
   judgeCall(call: ToolCall, model: string): CallVerdict;
+  /** The verdict on a tool's name alone: what is recorded of declared tools and of calls in the history. */
+  judgeTool(name: Content, execution: Execution, model: string): CallVerdict;
 }
 
 /** What a policy compiles to, as the exchange sees it. */

@@ -20,6 +20,8 @@ export type Problem = {
   readonly where: string;
   readonly what: string;
   readonly fix: string;
+  /** The line of the operator's file with carets under the place, for a terminal. */
+  readonly excerpt?: string;
 };
 
 export class LimenError extends Error {
