@@ -58,8 +58,10 @@ export type CallVerdict =
   | { readonly kind: "allow"; readonly rule: RuleId }
   | { readonly kind: "ask" | "deny"; readonly reason: Reason; readonly rule: RuleId };
 
-/** Judges a call that a model emitted. */
+/** Judges tools by name, and calls that a model emitted. */
 export interface CallControl {
+  /** What the rules say of a tool, whatever its arguments. */
+  judgeTool(name: string, execution: Execution, model: string): CallVerdict;
   judgeCall(call: ToolCall, model: string): CallVerdict;
   /** The verdict on a tool's name alone: what is recorded of declared tools and of calls in the history. */
   judgeTool(name: Content, execution: Execution, model: string): CallVerdict;
