@@ -60,6 +60,9 @@ export const CAUSES = {
 export type Cause = keyof typeof CAUSES;
 export const causes = Object.keys(CAUSES) as readonly Cause[];
 
+/** Tells a cause from the other reasons of a refusal. */
+export const isCause = (reason: string): reason is Cause => Object.hasOwn(CAUSES, reason);
+
 /** The policy's word for a cause: `unknown_shape` is `failure.unknownShape`. Derived, never listed twice. */
 export const policyKey = (cause: Cause): string =>
   cause.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());

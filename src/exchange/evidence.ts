@@ -1,0 +1,45 @@
+/** What controls said becomes rows of a record, without any content. */
+import type { RuleId } from "../core/brand.ts";
+import type { Finding } from "../core/finding.ts";
+import type { ControlEntry, FindingCount, ToolEntry } from "../core/record.ts";
+import type { Verdict } from "../core/verdict.ts";
+
+/** Longest lists of a record: an entry of the log holds 65,535 bytes (C2SP tlog-tiles). */
+const MAX_ROWS = 64;
+
+/** Flagged findings, one row per rule; `disposition` is what happened to their text. */
+export function countFindings(
+  findings: readonly Finding[],
+  disposition: FindingCount["disposition"],
+): readonly FindingCount[] {
+  const rows = new Map<RuleId, { kind: Finding["kind"]; count: number }>();
+  for (const { rule, kind, score, threshold } of findings) {
+    if (score < threshold) continue;
+    const row = rows.get(rule);
+    if (row !== undefined) row.count += 1;
+    else if (rows.size < MAX_ROWS) rows.set(rule, { kind, count: 1 });
+  }
+  return [...rows].map(([rule, { kind, count }]) => ({ rule, kind, count, disposition }));
+}
+
+/** The same tool with the same verdict is one row; names that the policy does not spell out are one name. */
+export function distinctTools(entries: readonly ToolEntry[]): readonly ToolEntry[] {
+  const rows = new Map<string, ToolEntry>();
+  for (const entry of entries) {
+    const key = `${entry.phase} ${entry.verdict} ${entry.rule} ${entry.name}`;
+    if (rows.size < MAX_ROWS && !rows.has(key)) rows.set(key, entry);
+  }
+  return [...rows.values()];
+}
+
+export const controlEntry = (
+  layer: ControlEntry["layer"],
+  verdict: Verdict,
+  us: number,
+): ControlEntry => ({
+  layer,
+  verdict: verdict.kind,
+  us,
+  ...("reason" in verdict ? { reason: verdict.reason } : {}),
+  ...("rule" in verdict ? { rule: verdict.rule } : {}),
+});

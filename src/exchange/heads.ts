@@ -1,0 +1,74 @@
+/** What can be told from headers alone: whether a body may be read at all, and what kind it will be. */
+import type { Cause } from "../core/cause.ts";
+import { globMatch } from "../core/glob.ts";
+import type { EffectivePolicy } from "../core/policy.ts";
+import type { Outcome } from "../core/record.ts";
+import type { Dialect } from "../llm/dialect.ts";
+import type { HeaderEdits, Headers, RequestHead, ResponseHead } from "./http.ts";
+
+/** The path without its query. */
+export function pathOf(path: string): string {
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
+}
+
+/** `application/json` of `Application/JSON; charset=utf-8`; "" when absent. */
+export const mediaType = (headers: Headers): string =>
+  (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+
+const isEncoded = (headers: Headers): boolean => {
+  const encoding = (headers.get("content-encoding") ?? "").trim().toLowerCase();
+  return encoding !== "" && encoding !== "identity";
+};
+
+/** An entry is `METHOD path-glob`, as in `GET /v1/models/*`. */
+export function isPassThrough({ method, path }: RequestHead, policy: EffectivePolicy): boolean {
+  return policy.settings.ingress.passThrough.some((entry) => {
+    const space = entry.indexOf(" ");
+    return entry.slice(0, space) === method && globMatch(entry.slice(space + 1), pathOf(path));
+  });
+}
+
+/** Envoy never ends the body of an upgraded request (envoyproxy/envoy#47081): it is refused before one begins. */
+export const isUpgrade = ({ method, headers }: RequestHead): boolean =>
+  method === "CONNECT" || headers.has("upgrade");
+
+/** Why the body of this request will not be read, if so. */
+export function requestCause(
+  head: RequestHead,
+  dialect: Dialect | undefined,
+  policy: EffectivePolicy,
+): Cause | undefined {
+  if (dialect === undefined || head.endOfStream) return "unknown_shape";
+  if (mediaType(head.headers) !== "application/json") return "unsupported_media_type";
+  if (isEncoded(head.headers)) return "encoded_body";
+  const announced = Number(head.headers.get("content-length") ?? "0");
+  return announced > policy.settings.ingress.limits.bodyBytes ? "body_too_large" : undefined;
+}
+
+/** How the body of a response will be read. */
+export type ResponseKind = "answer" | "stream" | "error" | "none" | Cause;
+
+export function responseKind(head: ResponseHead, request: RequestHead | undefined): ResponseKind {
+  if (head.endOfStream || request?.method === "HEAD") return "none";
+  if (isEncoded(head.headers)) return "encoded_body";
+  if (head.status < 200 || head.status > 299) return "error";
+  switch (mediaType(head.headers)) {
+    case "application/json":
+      return "answer";
+    case "text/event-stream":
+      return "stream";
+    default:
+      return "unsupported_media_type";
+  }
+}
+
+/** What goes upstream: an answer that can be read, and none of the headers that Limen itself speaks. */
+export const upstreamEdits = ({ headers }: RequestHead): HeaderEdits => ({
+  set: [["accept-encoding", "identity"]],
+  remove: [...headers.keys()].filter((name) => name.startsWith("x-limen-")),
+});
+
+/** What an exchange that was let pass unread counts as. */
+export const openedAction = (cause: Cause | undefined): Outcome =>
+  cause === undefined ? "not_inference" : "failed_open";

@@ -1,0 +1,163 @@
+/**
+ * The two records of one exchange: exactly one decision, exactly one outcome, each at most once whatever the
+ * callers do. A true answer means durable; the caller lets nothing take effect before it.
+ */
+import { type DecisionId, type Label, ownLabel } from "../core/brand.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Finding } from "../core/finding.ts";
+import type { DialectId } from "../core/inference.ts";
+import type {
+  ControlEntry,
+  Coverage,
+  ExchangeRecord,
+  Outcome,
+  OutcomeRecord,
+  Recorder,
+  ToolEntry,
+} from "../core/record.ts";
+import type { Reason } from "../core/verdict.ts";
+import { refusalStatus } from "../llm/refusal.ts";
+import { countFindings, distinctTools } from "./evidence.ts";
+import type { RequestDecision } from "./request.ts";
+
+export type LedgerDeps = {
+  readonly recorder: Recorder;
+  readonly clock: Clock;
+  /** Told of every record that is durable: counts cannot disagree with the log. */
+  readonly recorded: (record: ExchangeRecord) => void;
+};
+
+export type DecisionFacts = {
+  readonly decision: RequestDecision;
+  readonly action: Outcome;
+  readonly dialect: DialectId | "none";
+  readonly route: string;
+  readonly digest: Label;
+  readonly bytes: number;
+};
+
+export type OutcomeFacts = {
+  readonly action: Outcome;
+  readonly coverage: Coverage;
+  readonly reason?: Reason | undefined;
+  readonly status?: number;
+  readonly served?: Label;
+  readonly controls?: readonly ControlEntry[];
+  readonly findings?: readonly Finding[];
+  readonly tools?: readonly ToolEntry[];
+  readonly output?: Partial<OutcomeRecord["output"]>;
+};
+
+const OTHER = ownLabel("other");
+const NO_OUTPUT = { bytes: 0, released_bytes: 0, streamed: false, aborted: false };
+
+export class Ledger {
+  readonly id: DecisionId;
+  readonly #deps: LedgerDeps;
+  readonly #startedMs: number;
+  #decided: DecisionFacts | undefined;
+  #outcomeWritten = false;
+  #auditWaitMs = 0;
+
+  constructor(deps: LedgerDeps) {
+    this.#deps = deps;
+    this.id = deps.clock.newDecisionId();
+    this.#startedMs = deps.clock.monotonicMs();
+  }
+
+  /** Milliseconds since the exchange began. */
+  get elapsedMs(): number {
+    return this.#deps.clock.monotonicMs() - this.#startedMs;
+  }
+
+  get outcomeWritten(): boolean {
+    return this.#outcomeWritten;
+  }
+
+  /** Writes the decision; a refusal's outcome goes into the same commit. */
+  async decide(facts: DecisionFacts): Promise<boolean> {
+    if (this.#decided !== undefined) throw new Error("an exchange is decided once");
+    this.#decided = facts;
+    const { decision } = facts;
+    const { verdict, cause } = decision;
+    const reason = verdict.kind === "allow" ? cause : verdict.reason;
+    const status =
+      verdict.kind === "deny" || verdict.kind === "ask" ? refusalStatus(verdict.reason) : undefined;
+    const record: ExchangeRecord = {
+      type: "request.decision",
+      id: this.id,
+      dialect: facts.dialect,
+      source: { route: ownLabel(facts.route) },
+      model: { requested: decision.model },
+      policy: { digest: facts.digest, names: decision.policy?.names ?? [] },
+      input: { bytes: facts.bytes, segments: decision.segments },
+      controls: decision.controls,
+      findings: countFindings(
+        decision.findings,
+        status !== undefined ? "blocked" : verdict.kind === "mutate" ? "masked" : "delivered",
+      ),
+      tools: distinctTools(decision.tools),
+      verdict: { ...this.#verdict(), action: facts.action, ...given({ reason, http_status: status }) },
+      coverage: { request: decision.coverage },
+      timing: { verdict_us: Math.round(this.elapsedMs * 1000) },
+    };
+    if (status === undefined) return this.#append([record]);
+    const coverage = { state: "none", cause: "no_response" } as const;
+    return this.#append([record, this.#outcome({ action: facts.action, coverage, reason, status })]);
+  }
+
+  /** Writes the outcome, unless there is one. */
+  async finish(facts: OutcomeFacts): Promise<boolean> {
+    return this.#outcomeWritten ? true : this.#append([this.#outcome(facts)]);
+  }
+
+  #verdict(): Pick<OutcomeRecord["verdict"], "decision"> {
+    const decision = this.#decided?.decision;
+    const settled = decision !== undefined && decision.cause === undefined;
+    return { decision: settled ? decision.verdict.kind : "error" };
+  }
+
+  #outcome(facts: OutcomeFacts): OutcomeRecord {
+    this.#outcomeWritten = true;
+    const { action, reason, status } = facts;
+    return {
+      type: "response.outcome",
+      id: this.#deps.clock.newDecisionId(),
+      refs: { decision: this.id },
+      dialect: this.#decided?.dialect ?? "none",
+      model: { served: facts.served ?? OTHER },
+      controls: facts.controls ?? [],
+      findings: countFindings(
+        facts.findings ?? [],
+        action === "denied" || action === "failed_closed"
+          ? "blocked"
+          : action === "mutated"
+            ? "masked"
+            : "delivered",
+      ),
+      tools: distinctTools(facts.tools ?? []),
+      verdict: { ...this.#verdict(), action, ...given({ reason, http_status: status }) },
+      output: { ...NO_OUTPUT, ...facts.output },
+      coverage: { response: facts.coverage },
+      timing: {
+        total_us: Math.round(this.elapsedMs * 1000),
+        audit_wait_us: Math.round(this.#auditWaitMs * 1000),
+      },
+    };
+  }
+
+  async #append(records: readonly ExchangeRecord[]): Promise<boolean> {
+    const before = this.#deps.clock.monotonicMs();
+    const durable = await this.#deps.recorder.append(records);
+    this.#auditWaitMs += this.#deps.clock.monotonicMs() - before;
+    if (durable) for (const record of records) this.#deps.recorded(record);
+    return durable;
+  }
+}
+
+/** The fields that have a value: a record has no field for "not known". */
+function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,265 @@
+/**
+ * One streamed response: bytes in, bytes out, frame by frame. Text leaves as soon as no open candidate is in
+ * it, a tool call leaves whole after its verdict or not at all, and everything behind a held frame waits, so
+ * that order never changes. A frame that needs no change leaves with the bytes it came with.
+ *
+ * Sans-IO: the same pieces, verdicts and bytes however the input is cut.
+ */
+import { type Cause, fail, ok, type Result } from "../core/cause.ts";
+import { Content } from "../core/content.ts";
+import type { Finding } from "../core/finding.ts";
+import type { ToolEntry } from "../core/record.ts";
+import type { Edit } from "../core/segment.ts";
+import type { Reason } from "../core/verdict.ts";
+import type { CallPiece, Dialect, FrameView, StreamReader, TextPiece } from "../llm/dialect.ts";
+import { type SseFrame, SseFramer, withData } from "../llm/framing/sse.ts";
+import { applyEdits } from "../llm/json.ts";
+import { type CallJudge, judgeCall } from "./calls.ts";
+import { compose, redactionEdit } from "./splice.ts";
+import { StreamWindow, type WindowReport } from "./stream-window.ts";
+
+/** Most text channels (choice or block, and kind of text) and most calls of one stream. */
+const MAX_PARTS = 1_024;
+
+type HeldFrame = {
+  readonly view: FrameView;
+  /** The frame's texts with their channel offsets. */
+  readonly texts: readonly {
+    readonly piece: TextPiece;
+    readonly start: number;
+    readonly end: number;
+  }[];
+};
+type OpenCall = {
+  readonly opened: Extract<CallPiece, { kind: "open" }>;
+  readonly args: string[];
+  judged: boolean;
+};
+
+/** What was seen in a stream. The stream writes it, the exchange reads it when the stream ends. */
+export type LiveEvidence = WindowReport & {
+  readonly findings: Finding[];
+  readonly tools: ToolEntry[];
+  redacted: boolean;
+  media: boolean;
+  model: Content | undefined;
+  providerFailed: boolean;
+  /** A cause that the policy let pass. */
+  opened: Cause | undefined;
+};
+
+/** Bytes that may leave now, and perhaps why nothing more of the stream may. */
+export type LiveStep =
+  | { readonly kind: "out"; readonly bytes: readonly Uint8Array[] }
+  | { readonly kind: "refuse"; readonly reason: Reason; readonly bytes: readonly Uint8Array[] };
+
+export class LiveResponse {
+  readonly #judge: CallJudge;
+  readonly #framer: SseFramer;
+  readonly #reader: StreamReader;
+  readonly #windows = new Map<string, StreamWindow>();
+  readonly #calls = new Map<string, OpenCall>();
+  /** Key to the sentence in its place; written when a call is judged, read when its frames leave. */
+  readonly #refused = new Map<string, string>();
+  /** Frames read and not yet released, in order; those before `#next` have left. */
+  #held: HeldFrame[] = [];
+  #next = 0;
+  #heldBytes = 0;
+  #terminal = false;
+  readonly evidence: LiveEvidence = {
+    findings: [],
+    tools: [],
+    refusal: undefined,
+    redacted: false,
+    media: false,
+    model: undefined,
+    providerFailed: false,
+    opened: undefined,
+  };
+
+  constructor(dialect: Dialect, judge: CallJudge) {
+    this.#judge = judge;
+    this.#framer = new SseFramer(judge.policy.settings.egress.toolHoldBytes);
+    this.#reader = dialect.openStream();
+  }
+
+  /** The dialect's last event has been read: everything held leaves with this step, nothing follows. */
+  get terminal(): boolean {
+    return this.#terminal;
+  }
+
+  /** Frame by frame, so that what leaves before a refusal is the same however the input is cut. */
+  push(bytes: Uint8Array, endOfStream: boolean): LiveStep {
+    const out: Uint8Array[] = [];
+    const refuse = (reason: Reason): LiveStep => ({ kind: "refuse", reason, bytes: out });
+    const frames = this.#framer.push(bytes);
+    const rest = endOfStream && frames.ok ? this.#framer.end() : ok([]);
+    for (const frame of [...(frames.ok ? frames.value : []), ...(rest.ok ? rest.value : [])]) {
+      const taken = this.#take(frame);
+      if (!taken.ok) return refuse(taken.cause);
+      this.#release(out);
+      if (this.evidence.refusal !== undefined) return refuse(this.evidence.refusal);
+    }
+    if (!frames.ok) return refuse(frames.cause);
+    if (!rest.ok) return refuse(rest.cause);
+    if (endOfStream) {
+      const ended = this.#finish();
+      if (!ended.ok) return refuse(ended.cause);
+      this.#release(out);
+      if (this.evidence.refusal !== undefined) return refuse(this.evidence.refusal);
+    }
+    return { kind: "out", bytes: out };
+  }
+
+  /** Nothing more is expected: a call that the upstream did not complete never gets a verdict. */
+  #finish(): Result<undefined> {
+    const complete = [...this.#calls.values()].every(({ judged }) => judged);
+    if (!complete && !this.#isOpen("malformed_arguments")) return fail("malformed_arguments");
+    this.#letGo();
+    return ok(undefined);
+  }
+
+  /** What is held leaves as it stands. */
+  #letGo(): void {
+    for (const window of this.#windows.values()) window.flush();
+    for (const call of this.#calls.values()) call.judged = true;
+  }
+
+  /** True when the policy lets `cause` pass; it is remembered for the record. */
+  #isOpen(cause: Cause): boolean {
+    const open = this.#judge.policy.settings.failure[cause] === "allow";
+    if (open) this.evidence.opened ??= cause;
+    return open;
+  }
+
+  #take(frame: SseFrame): Result<undefined> {
+    const read = this.#reader.read(frame);
+    if (!read.ok && !this.#isOpen(read.cause)) return read;
+    const view = read.ok ? read.value : opaque(frame);
+    this.evidence.model ??= view.model;
+    this.evidence.media ||= view.media;
+    this.evidence.providerFailed ||= view.failed;
+    this.#terminal ||= view.terminal;
+    const texts = [];
+    for (const piece of view.texts) {
+      const window = this.#windowOf(piece.channel);
+      if (window === undefined) return fail("hold_exceeded");
+      const start = window.length;
+      window.push(piece.literal.value);
+      if (window.length - window.released > this.#judge.policy.settings.egress.holdBytes) {
+        if (!this.#isOpen("hold_exceeded")) return fail("hold_exceeded");
+        window.flush();
+      }
+      texts.push({ piece, start, end: window.length });
+    }
+    for (const piece of view.calls) {
+      const taken = this.#takeCall(piece);
+      if (!taken.ok) return taken;
+    }
+    for (const channel of view.closes) this.#windows.get(channel)?.flush();
+    this.#held.push({ view, texts });
+    this.#heldBytes += frame.raw.length;
+    if (this.#heldBytes > this.#judge.policy.settings.egress.toolHoldBytes) {
+      if (!this.#isOpen("hold_exceeded")) return fail("hold_exceeded");
+      this.#letGo();
+    }
+    return view.terminal ? this.#finish() : ok(undefined);
+  }
+
+  #windowOf(channel: string): StreamWindow | undefined {
+    let window = this.#windows.get(channel);
+    if (window === undefined && this.#windows.size < MAX_PARTS) {
+      window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
+      this.#windows.set(channel, window);
+    }
+    return window;
+  }
+
+  #takeCall(piece: CallPiece): Result<undefined> {
+    if (piece.kind === "open") {
+      if (this.#calls.size >= MAX_PARTS) return fail("hold_exceeded");
+      this.#calls.set(piece.key, { opened: piece, args: [], judged: false });
+      return ok(undefined);
+    }
+    const call = this.#calls.get(piece.key);
+    if (call === undefined || call.judged) return fail("unknown_shape");
+    if (piece.kind === "args") call.args.push(piece.text);
+    else this.#judgeCall(call);
+    return ok(undefined);
+  }
+
+  #judgeCall(call: OpenCall): void {
+    const { key, name, execution, argsForm } = call.opened;
+    const args = new Content(call.args.join(""));
+    const judged = judgeCall({ name, execution, argsForm, args, key }, this.#judge);
+    call.judged = true;
+    call.args.length = 0;
+    this.evidence.tools.push(judged.entry);
+    for (const finding of judged.findings) this.evidence.findings.push(finding);
+    if (judged.sentence !== undefined) this.#refused.set(key, judged.sentence);
+  }
+
+  #release(out: Uint8Array[]): void {
+    for (let held = this.#held[this.#next]; held !== undefined; held = this.#held[this.#next]) {
+      if (this.evidence.refusal !== undefined || !this.#isSettled(held)) break;
+      this.#write(held, out);
+      this.#heldBytes -= held.view.frame.raw.length;
+      this.#next += 1;
+    }
+    // Cut the queue when half of it has left: no shift per frame, no growth with the stream.
+    if (this.#next * 2 > this.#held.length) {
+      this.#held = this.#held.slice(this.#next);
+      this.#next = 0;
+    }
+  }
+
+  #isSettled({ texts, view }: HeldFrame): boolean {
+    return (
+      texts.every(({ piece, end }) => (this.#windows.get(piece.channel)?.released ?? 0) >= end) &&
+      view.calls.every(({ key }) => this.#calls.get(key)?.judged === true)
+    );
+  }
+
+  #write({ view, texts }: HeldFrame, out: Uint8Array[]): void {
+    const { frame } = view;
+    const edits: Edit[] = [];
+    for (const text of texts) {
+      const own = this.#textEdits(text, frame.data ?? "");
+      if (own.length > 0) edits.push(...own, ...text.piece.companions);
+    }
+    if (this.evidence.refusal !== undefined) return;
+    this.evidence.redacted ||= edits.length > 0;
+    const writing = this.#reader.write(view, this.#refused);
+    if (writing.kind === "drop") return;
+    const all = compose([...edits, ...writing.edits]);
+    out.push(all.length === 0 ? frame.raw : withData(frame, applyEdits(frame.data ?? "", all)));
+    if (writing.after !== "") out.push(Buffer.from(writing.after));
+  }
+
+  /** A redaction over several pieces: its replacement stands in the first, the others lose their share. */
+  #textEdits({ piece, start, end }: HeldFrame["texts"][number], data: string): readonly Edit[] {
+    const redactions = this.#windows.get(piece.channel)?.redactionsIn(start, end) ?? [];
+    return redactions.map(({ span, replacement, reason }) => {
+      // A signed text is kept or refused whole: its client would send the edited one back and be turned away.
+      if (piece.signed) this.evidence.refusal ??= reason;
+      const from = Math.max(span.start, start);
+      return redactionEdit(data, piece.literal, {
+        span: { start: from - start, end: Math.min(span.end, end) - start },
+        replacement: from === span.start ? replacement : "",
+      });
+    });
+  }
+}
+
+/** A frame that its dialect could not read and the policy lets pass unread. */
+const opaque = (frame: SseFrame): FrameView => ({
+  frame,
+  root: undefined,
+  texts: [],
+  calls: [],
+  closes: [],
+  terminal: false,
+  failed: false,
+  model: undefined,
+  media: false,
+});

@@ -1,0 +1,55 @@
+/** Judgements become edits of a body's text: redactions of decoded text as edits of the literals that spell it. */
+import type { Edit, Segment, Span } from "../core/segment.ts";
+import type { Redaction } from "../core/verdict.ts";
+import { encodeFragment, type JsonString, sourceSpan } from "../llm/json.ts";
+
+/** The JSON literal behind a segment. */
+export const literalOf = (segment: Segment): JsonString => ({
+  kind: "string",
+  start: segment.source.start,
+  end: segment.source.end,
+  value: segment.content.reveal(),
+});
+
+/** One redaction of a decoded string as an edit of the text that `literal` stands in. */
+export function redactionEdit(
+  text: string,
+  literal: JsonString,
+  redaction: { readonly span: Span; readonly replacement: string },
+): Edit {
+  const { start, end } = sourceSpan(text, literal, redaction.span);
+  return { start, end, text: encodeFragment(redaction.replacement) };
+}
+
+export function redactionEdits(
+  text: string,
+  segments: readonly Segment[],
+  redactions: readonly Redaction[],
+): readonly Edit[] {
+  return redactions.flatMap((redaction) => {
+    const segment = segments[redaction.segment];
+    return segment === undefined ? [] : [redactionEdit(text, literalOf(segment), redaction)];
+  });
+}
+
+/**
+ * Edits of several authors in order, without those that lie inside a larger one: a redaction in a tool
+ * description that is taken out whole has nothing left to redact. Edits that cross each other are merged into
+ * one that replaces the union, so that no part of either survives.
+ */
+export function compose(edits: readonly Edit[]): readonly Edit[] {
+  const sorted = [...edits].sort(
+    (a, b) => a.start - b.start || insertFirst(a) - insertFirst(b) || b.end - a.end,
+  );
+  const result: Edit[] = [];
+  for (const edit of sorted) {
+    const last = result.at(-1);
+    if (last === undefined || edit.start >= last.end) result.push(edit);
+    else if (edit.end > last.end) {
+      result[result.length - 1] = { start: last.start, end: edit.end, text: last.text + edit.text };
+    }
+  }
+  return result;
+}
+
+const insertFirst = (edit: Edit): number => (edit.start === edit.end ? 0 : 1);

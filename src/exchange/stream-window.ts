@@ -1,0 +1,99 @@
+/**
+ * The bounded hold-back of one text channel of a stream. Text goes in as it arrives; what comes out is how far
+ * it may leave and where it is redacted. It holds text only from the start of the earliest open candidate.
+ *
+ * What it cannot redact: a finding that begins in text already released. That can only happen after `flush`,
+ * when a channel goes on although its dialect took it for ended; such a finding refuses the stream.
+ */
+import { CONTEXT_UNITS, type TextControl, type TextVerdict } from "../core/control.ts";
+import type { Finding } from "../core/finding.ts";
+import type { Span } from "../core/segment.ts";
+import type { Reason } from "../core/verdict.ts";
+
+/** Channel offsets. */
+export type PlacedRedaction = {
+  readonly span: Span;
+  readonly replacement: string;
+  readonly reason: Reason;
+};
+
+/** Where the windows of one stream put what they find. */
+export type WindowReport = { readonly findings: Finding[]; refusal: Reason | undefined };
+
+export class StreamWindow {
+  readonly #control: TextControl;
+  readonly #report: WindowReport;
+  /** Text from `#base` on: left context, then what is not settled yet. */
+  #text = "";
+  /** Channel offset of `#text[0]`. */
+  #base = 0;
+  /** Channel offsets. Everything before `#judged` is settled, everything before `#released` may leave. */
+  #judged = 0;
+  #released = 0;
+  /** Length at the last flush, so that flushing twice judges once. */
+  #flushed = 0;
+  /** In order; those that have left are dropped by `redactionsIn`. */
+  #redactions: PlacedRedaction[] = [];
+
+  constructor(control: TextControl, report: WindowReport) {
+    this.#control = control;
+    this.#report = report;
+  }
+
+  /** Channel offset up to which text may leave. */
+  get released(): number {
+    return this.#released;
+  }
+
+  /** Units seen so far. */
+  get length(): number {
+    return this.#base + this.#text.length;
+  }
+
+  push(text: string): void {
+    this.#text += text;
+    const open = this.#control.openFrom(this.#text, this.#judged - this.#base);
+    this.#judge("more");
+    this.#judged = Math.max(this.#judged, this.#base + open.judged);
+    this.#released = Math.max(this.#released, this.#base + open.held);
+    this.#trim();
+  }
+
+  /** No more text is expected: what waits is judged as it stands and may leave. */
+  flush(): void {
+    if (this.#flushed === this.length) return;
+    this.#judge("ended");
+    this.#flushed = this.length;
+    this.#released = this.length;
+    this.#trim();
+  }
+
+  /** Redactions that touch `[start, end)`; asked in order, so earlier ones are forgotten. */
+  redactionsIn(start: number, end: number): readonly PlacedRedaction[] {
+    if (this.#redactions.length === 0) return this.#redactions;
+    this.#redactions = this.#redactions.filter(({ span }) => span.end > start);
+    return this.#redactions.filter(({ span }) => span.start < end);
+  }
+
+  #judge(rest: "more" | "ended"): void {
+    const from = this.#judged - this.#base;
+    const judged = this.#control.judgeText(this.#text, from, rest === "ended");
+    for (const finding of judged.findings) this.#report.findings.push(finding);
+    const verdict: TextVerdict = judged.verdict;
+    if (verdict.kind === "deny") this.#report.refusal ??= verdict.reason;
+    if (verdict.kind !== "mutate") return;
+    for (const { span, replacement } of verdict.redactions) {
+      const placed = { start: span.start + this.#base, end: span.end + this.#base };
+      if (placed.start < this.#released) this.#report.refusal ??= verdict.reason;
+      this.#redactions.push({ span: placed, replacement, reason: verdict.reason });
+    }
+  }
+
+  #trim(): void {
+    const keepFrom = Math.min(this.#judged, this.#released) - CONTEXT_UNITS;
+    // Twice the context before cutting: a slice per small delta would copy the context every time.
+    if (keepFrom - this.#base < CONTEXT_UNITS) return;
+    this.#text = this.#text.slice(keepFrom - this.#base);
+    this.#base = keepFrom;
+  }
+}
