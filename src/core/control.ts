@@ -3,7 +3,6 @@
  * synchronous; a throw is a bug and becomes the cause `detector_error`.
  */
 import type { RuleId } from "./brand.ts";
-import type { Content } from "./content.ts";
 import type { Finding } from "./finding.ts";
 import type { Execution, InferenceRequest, ToolCall } from "./inference.ts";
 import type { Span } from "./segment.ts";
@@ -63,8 +62,6 @@ export interface CallControl {
   /** What the rules say of a tool, whatever its arguments. */
   judgeTool(name: string, execution: Execution, model: string): CallVerdict;
   judgeCall(call: ToolCall, model: string): CallVerdict;
-  /** The verdict on a tool's name alone: what is recorded of declared tools and of calls in the history. */
-  judgeTool(name: Content, execution: Execution, model: string): CallVerdict;
 }
 
 /** What a policy compiles to, as the exchange sees it. */
