@@ -54,7 +54,6 @@ export const CAUSES = {
   ),
   audit_unavailable: row(503, "never", "the audit log cannot record the exchange"),
   overloaded: row(503, "never", "Limen has more exchanges open than it may"),
-  draining: row(503, "never", "Limen is stopping"),
 } as const satisfies Record<string, CauseRow>;
 
 export type Cause = keyof typeof CAUSES;

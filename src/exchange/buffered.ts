@@ -6,13 +6,7 @@ import type { ToolEntry } from "../core/record.ts";
 import type { Edit, Segment } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
-import {
-  applyEdits,
-  decodeUtf8,
-  type JsonNode,
-  type JsonString,
-  parseJson,
-} from "../llm/json.ts";
+import { applyEdits, decodeUtf8, type JsonNode, type JsonString, parseJson } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
 import { compose, literalOf, redactionEdit } from "./splice.ts";
 
@@ -145,7 +139,8 @@ function judgeLiterals(
     // A signed text is kept or refused whole (see live.ts).
     if (verdict.kind === "deny" || literal.signed === true) refusal ??= verdict.reason;
     else {
-      for (const redaction of verdict.redactions) edits.push(redactionEdit(text, literal, redaction));
+      for (const redaction of verdict.redactions)
+        edits.push(redactionEdit(text, literal, redaction));
       edits.push(...companions(literal));
     }
   }

@@ -43,7 +43,7 @@ export type ExchangeDeps = LedgerDeps & {
   /** Pinned: a reload affects the next exchange. */
   readonly policies: PolicySet;
   /** Why nothing new is taken on, if so. */
-  readonly closed: Extract<Cause, "overloaded" | "draining"> | undefined;
+  readonly closed: Extract<Cause, "overloaded"> | undefined;
 };
 
 type Whole = { readonly kind: "whole"; readonly status: number; readonly form: "answer" | "error" };
@@ -263,7 +263,8 @@ export class Exchange {
     const answer = judged.value;
     if (answer.refusal !== undefined) return this.#refuseBody(answer.refusal, status, answer);
     const late = this.#ledger.elapsedMs - started > budgetMs.responseChunk;
-    if (late && failure.response_timeout !== "allow") return this.#refuseBody("response_timeout", status);
+    if (late && failure.response_timeout !== "allow")
+      return this.#refuseBody("response_timeout", status);
     const mutated = answer.body === undefined ? this.#passedAction() : "mutated";
     return this.#release(bytes, answer.body, form === "error" ? "provider_error" : mutated, {
       status,
@@ -290,13 +291,8 @@ export class Exchange {
       : { kind: "replace", body, edits: lengthOf(body) };
   }
 
-  async #refuseBody(
-    reason: Reason,
-    status: number,
-    seen?: ResponseDecision,
-  ): Promise<BodyReply> {
-    const coverage: Coverage =
-      seen === undefined ? { state: "none" } : { state: "full" };
+  async #refuseBody(reason: Reason, status: number, seen?: ResponseDecision): Promise<BodyReply> {
+    const coverage: Coverage = seen === undefined ? { state: "none" } : { state: "full" };
     const facts = { coverage, status, findings: seen?.findings ?? [], tools: seen?.tools ?? [] };
     return { kind: "refuse", reply: await this.#refuseWhole(reason, facts) };
   }

@@ -97,13 +97,20 @@ export class Ledger {
         status !== undefined ? "blocked" : verdict.kind === "mutate" ? "masked" : "delivered",
       ),
       tools: distinctTools(decision.tools),
-      verdict: { ...this.#verdict(), action: facts.action, ...given({ reason, http_status: status }) },
+      verdict: {
+        ...this.#verdict(),
+        action: facts.action,
+        ...given({ reason, http_status: status }),
+      },
       coverage: { request: decision.coverage },
       timing: { verdict_us: Math.round(this.elapsedMs * 1000) },
     };
     if (status === undefined) return this.#append([record]);
     const coverage = { state: "none", cause: "no_response" } as const;
-    return this.#append([record, this.#outcome({ action: facts.action, coverage, reason, status })]);
+    return this.#append([
+      record,
+      this.#outcome({ action: facts.action, coverage, reason, status }),
+    ]);
   }
 
   /** Writes the outcome, unless there is one. */

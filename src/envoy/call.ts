@@ -1,0 +1,75 @@
+/**
+ * The one owner of a streaming call: no other code ends, fails or destroys one. The shape follows from what
+ * grpc-js does with its others (grpc/grpc-node#1839: an iterator that returns early hangs the call).
+ */
+import { once } from "node:events";
+import { status as Code, type ServerDuplexStream, type StatusObject } from "@grpc/grpc-js";
+import { LimenError } from "../core/errors.ts";
+
+export type Send<O> = (reply: O) => Promise<void>;
+
+export type Call<O> = {
+  readonly send: Send<O>;
+  /** Ends the call with a non-OK status, once; Envoy then fails the exchange closed. */
+  readonly fail: (error: unknown) => void;
+  /** Aborted when the peer is gone or the call has failed. */
+  readonly gone: AbortSignal;
+};
+
+export type Talk<I, O> = (from: AsyncIterable<I>, call: Call<O>) => Promise<void>;
+
+/** A status for the peer. Its text comes from here: Envoy logs it, and an error's own message may quote content. */
+export class StatusError extends Error {
+  readonly code: Code;
+  readonly details: string;
+  constructor(code: Code, details: string) {
+    super(details);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+export const statusOf = (error: unknown): Partial<StatusObject> => {
+  if (error instanceof StatusError) return { code: error.code, details: error.details };
+  if (error instanceof LimenError && error.code === "protocol") {
+    return { code: Code.INVALID_ARGUMENT, details: "limen: protocol error" };
+  }
+  return { code: Code.INTERNAL, details: "limen: internal error" };
+};
+
+/**
+ * Runs `talk` over a call.
+ * @param failed told of every failure that is ours to know of, after the status has been sent
+ */
+export function serveStream<I, O>(
+  call: ServerDuplexStream<I, O>,
+  talk: Talk<I, O>,
+  failed: (error: unknown) => void,
+): void {
+  const gone = new AbortController();
+  let finished = false;
+  const fail = (error: unknown): void => {
+    if (finished || gone.signal.aborted) return;
+    finished = true;
+    call.emit("error", statusOf(error));
+    gone.abort();
+    failed(error);
+  };
+  call.once("cancelled", () => gone.abort());
+  const send: Send<O> = async (reply) => {
+    if (finished || gone.signal.aborted) return;
+    if (!call.write(reply)) await once(call, "drain", { signal: gone.signal });
+  };
+  const run = async (): Promise<void> => {
+    try {
+      await talk(call.iterator({ destroyOnReturn: false }), { send, fail, gone: gone.signal });
+      if (finished || gone.signal.aborted) return;
+      if (!call.readableEnded) throw new Error("the handler returned before the peer half-closed");
+      finished = true;
+      call.end(); // The only OK close. Envoy reads OK as "go on without me", which is fail-open.
+    } catch (error) {
+      fail(error);
+    }
+  };
+  void run(); // cannot reject: everything above is caught
+}

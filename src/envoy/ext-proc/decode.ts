@@ -1,0 +1,138 @@
+/**
+ * The wire's loose objects become a closed union; what does not fit is the peer's fault and ends the call. The only
+ * place that reads messages of ext_proc (envoy.service.ext_proc.v3).
+ */
+import { LimenError } from "../../core/errors.ts";
+import type { BodyChunk, Headers, RequestHead, ResponseHead } from "../../exchange/http.ts";
+
+export type Direction = "request" | "response";
+
+/** How Envoy sends bodies on this stream; only said in its first message, from 1.34 on. */
+export type BodyModes = { readonly request: string; readonly response: string };
+
+export type EnvoyEvent =
+  | { readonly kind: "request_headers"; readonly head: RequestHead }
+  | { readonly kind: "response_headers"; readonly head: ResponseHead }
+  | { readonly kind: "request_body"; readonly chunk: BodyChunk }
+  | { readonly kind: "response_body"; readonly chunk: BodyChunk }
+  | { readonly kind: "request_trailers" }
+  | { readonly kind: "response_trailers" };
+
+export type EnvoyMessage = {
+  /** Undefined for messages that ask for no reply: flow control, unknown kinds without a payload. */
+  readonly event: EnvoyEvent | undefined;
+  readonly modes: BodyModes | undefined;
+  /** Nothing that is replied is read: no replies. */
+  readonly observed: boolean;
+};
+
+/** Envoy's key of the attributes, whatever the filter's own name is. */
+const ATTRIBUTES = "envoy.filters.http.ext_proc";
+/** `response.code_details` of a response that came from the upstream; everything else is Envoy's own. */
+const FROM_UPSTREAM = "via_upstream";
+
+type Wire = Record<string, unknown>;
+
+const broken = (what: string): LimenError =>
+  new LimenError("protocol", {
+    where: "ext_proc message",
+    what,
+    fix: "use an Envoy that speaks envoy.service.ext_proc.v3",
+  });
+
+const wire = (value: unknown, what: string): Wire => {
+  if (typeof value !== "object" || value === null) throw broken(`${what} is missing`);
+  return value as Wire;
+};
+
+export function decode(message: unknown): EnvoyMessage {
+  const fields = wire(message, "the message");
+  const config = fields["protocol_config"];
+  const modes = config == null ? undefined : decodeModes(wire(config, "protocol_config"));
+  const observed = fields["observability_mode"] === true;
+  return { event: decodeEvent(fields), modes, observed };
+}
+
+const decodeModes = (config: Wire): BodyModes => ({
+  request: String(config["request_body_mode"] ?? "NONE"),
+  response: String(config["response_body_mode"] ?? "NONE"),
+});
+
+function decodeEvent(fields: Wire): EnvoyEvent | undefined {
+  const kind = fields["request"];
+  if (typeof kind !== "string") return undefined;
+  const body = wire(fields[kind], kind);
+  const attributes = fields["attributes"];
+  switch (kind) {
+    case "request_headers":
+      return { kind, head: decodeRequestHead(body, attributes) };
+    case "response_headers":
+      return { kind, head: decodeResponseHead(body, attributes) };
+    case "request_body":
+    case "response_body":
+      return { kind, chunk: decodeChunk(body) };
+    case "request_trailers":
+    case "response_trailers":
+      return { kind };
+    default:
+      throw broken("its kind is unknown");
+  }
+}
+
+function decodeRequestHead(body: Wire, attributes: unknown): RequestHead {
+  const headers = decodeHeaders(body);
+  return {
+    method: headers.get(":method") ?? "",
+    path: headers.get(":path") ?? "",
+    headers,
+    route: attribute(attributes, "xds.route_name") ?? "",
+    endOfStream: body["end_of_stream"] === true,
+  };
+}
+
+function decodeResponseHead(body: Wire, attributes: unknown): ResponseHead {
+  const headers = decodeHeaders(body);
+  const details = attribute(attributes, "response.code_details");
+  return {
+    status: Number(headers.get(":status") ?? "0"),
+    headers,
+    endOfStream: body["end_of_stream"] === true,
+    local: details !== undefined && details !== "" && details !== FROM_UPSTREAM,
+  };
+}
+
+const decodeChunk = (body: Wire): BodyChunk => {
+  const bytes = body["body"];
+  return {
+    bytes: bytes instanceof Uint8Array ? bytes : new Uint8Array(0),
+    endOfStream: body["end_of_stream"] === true,
+  };
+};
+
+function decodeHeaders(body: Wire): Headers {
+  const list = wire(body["headers"], "headers")["headers"];
+  const headers = new Map<string, string>();
+  for (const entry of Array.isArray(list) ? list : []) {
+    const { key, raw_value: raw } = wire(entry, "a header");
+    if (typeof key !== "string") throw broken("a header has no name");
+    // Envoy sends lower-case names; other speakers of the protocol may not.
+    const name = key.toLowerCase();
+    const value = raw instanceof Uint8Array ? Buffer.from(raw).toString("latin1") : "";
+    const before = headers.get(name);
+    headers.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  return headers;
+}
+
+/** A string attribute, or undefined when Envoy did not send it. */
+function attribute(attributes: unknown, name: string): string | undefined {
+  if (typeof attributes !== "object" || attributes === null) return undefined;
+  const struct = (attributes as Wire)[ATTRIBUTES];
+  if (typeof struct !== "object" || struct === null) return undefined;
+  const fields = (struct as Wire)["fields"];
+  if (typeof fields !== "object" || fields === null) return undefined;
+  const value = (fields as Wire)[name];
+  if (typeof value !== "object" || value === null) return undefined;
+  const text = (value as Wire)["stringValue"] ?? (value as Wire)["string_value"];
+  return typeof text === "string" ? text : undefined;
+}
