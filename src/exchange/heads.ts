@@ -2,7 +2,6 @@
 import type { Cause } from "../core/cause.ts";
 import { globMatch } from "../core/glob.ts";
 import type { EffectivePolicy } from "../core/policy.ts";
-import type { Outcome } from "../core/record.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import type { HeaderEdits, Headers, RequestHead, ResponseHead } from "./http.ts";
 
@@ -46,13 +45,15 @@ export function requestCause(
   return announced > policy.settings.ingress.limits.bodyBytes ? "body_too_large" : undefined;
 }
 
+export const isSuccess = (status: number): boolean => status >= 200 && status <= 299;
+
 /** How the body of a response will be read. */
 export type ResponseKind = "answer" | "stream" | "error" | "none" | Cause;
 
 export function responseKind(head: ResponseHead, request: RequestHead | undefined): ResponseKind {
   if (head.endOfStream || request?.method === "HEAD") return "none";
   if (isEncoded(head.headers)) return "encoded_body";
-  if (head.status < 200 || head.status > 299) return "error";
+  if (!isSuccess(head.status)) return "error";
   switch (mediaType(head.headers)) {
     case "application/json":
       return "answer";
@@ -68,7 +69,3 @@ export const upstreamEdits = ({ headers }: RequestHead): HeaderEdits => ({
   set: [["accept-encoding", "identity"]],
   remove: [...headers.keys()].filter((name) => name.startsWith("x-limen-")),
 });
-
-/** What an exchange that was let pass unread counts as. */
-export const openedAction = (cause: Cause | undefined): Outcome =>
-  cause === undefined ? "not_inference" : "failed_open";

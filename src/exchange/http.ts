@@ -29,7 +29,13 @@ export type HeaderEdits = {
   readonly remove: readonly string[];
 };
 
-export const NO_HEADER_EDITS: HeaderEdits = { set: [], remove: [] };
+export const NO_EDITS: HeaderEdits = { set: [], remove: [] };
+
+/** Envoy refuses a body whose length is not the announced one. */
+export const lengthOf = (body: Uint8Array): HeaderEdits => ({
+  set: [["content-length", String(body.length)]],
+  remove: [],
+});
 
 /** A complete answer to the client instead of the model's. */
 export type LocalReply = {
@@ -54,3 +60,6 @@ export type BodyReply =
   | { readonly kind: "refuse"; readonly reply: LocalReply }
   /** A message that must not be answered: the direction has ended before. */
   | { readonly kind: "silent" };
+
+export const PASS: BodyReply = { kind: "pass", edits: NO_EDITS };
+export const CLEAR: BodyReply = { kind: "replace", body: new Uint8Array(0), edits: NO_EDITS };

@@ -37,7 +37,8 @@ export type DecisionFacts = {
 };
 
 export type OutcomeFacts = {
-  readonly action: Outcome;
+  /** What was enforced; by default what the decision enforced. */
+  readonly action?: Outcome;
   readonly coverage: Coverage;
   readonly reason?: Reason | undefined;
   readonly status?: number;
@@ -126,7 +127,8 @@ export class Ledger {
 
   #outcome(facts: OutcomeFacts): OutcomeRecord {
     this.#outcomeWritten = true;
-    const { action, reason, status } = facts;
+    const { reason, status } = facts;
+    const action = facts.action ?? this.#decided?.action ?? "failed_closed";
     return {
       type: "response.outcome",
       id: this.#deps.clock.newDecisionId(),
@@ -160,6 +162,14 @@ export class Ledger {
     if (durable) for (const record of records) this.#deps.recorded(record);
     return durable;
   }
+}
+
+/** What a decision enforces. */
+export function actionOf({ verdict, cause, coverage }: RequestDecision): Outcome {
+  if (coverage.cause === "not_inference") return "not_inference";
+  if (cause !== undefined) return verdict.kind === "deny" ? "failed_closed" : "failed_open";
+  const actions = { allow: "allowed", mutate: "mutated", ask: "asked", deny: "denied" } as const;
+  return actions[verdict.kind];
 }
 
 /** The fields that have a value: a record has no field for "not known". */

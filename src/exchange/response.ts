@@ -1,0 +1,311 @@
+/**
+ * The response direction of one exchange. A whole body is judged while Envoy still holds the headers, so its refusal
+ * is a clean status; a stream flows through `live.ts`, and its refusal is the API's own error event.
+ */
+import type { Cause } from "../core/cause.ts";
+import { isCause } from "../core/cause.ts";
+import type { Coverage, Outcome } from "../core/record.ts";
+import type { Reason } from "../core/verdict.ts";
+import type { Dialect } from "../llm/dialect.ts";
+import { refusalStatus } from "../llm/refusal.ts";
+import { judgeAnswer, judgeError, type ResponseDecision } from "./buffered.ts";
+import type { CallJudge } from "./calls.ts";
+import { isSuccess, responseKind } from "./heads.ts";
+import {
+  type BodyChunk,
+  type BodyReply,
+  CLEAR,
+  type HeaderEdits,
+  type HeadersReply,
+  type LocalReply,
+  lengthOf,
+  NO_EDITS,
+  PASS,
+  type RequestHead,
+  type ResponseHead,
+} from "./http.ts";
+import type { Ledger, OutcomeFacts } from "./ledger.ts";
+import { LiveResponse } from "./live.ts";
+import { refuse } from "./refuse.ts";
+import { guarded, type RequestDecision } from "./request.ts";
+
+export type ResponseContext = {
+  readonly ledger: Ledger;
+  readonly decision: RequestDecision;
+  readonly request: RequestHead | undefined;
+  /** Undefined when nothing can read the response. */
+  readonly dialect: Dialect | undefined;
+  readonly printable: ReadonlySet<string>;
+};
+
+type Whole = {
+  readonly kind: "whole";
+  readonly dialect: Dialect;
+  readonly form: "answer" | "error";
+};
+type Live = { readonly kind: "live"; readonly dialect: Dialect; readonly live: LiveResponse };
+
+type State =
+  | { readonly kind: "waiting" }
+  | { readonly kind: "opaque" }
+  | Whole
+  | Live
+  /** Refused in mid-stream: everything that still comes is taken away. */
+  | { readonly kind: "refused" }
+  | { readonly kind: "ended" };
+
+export class ResponseSide {
+  readonly #context: ResponseContext;
+  #state: State = { kind: "waiting" };
+  #status = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #streamed = false;
+
+  constructor(context: ResponseContext) {
+    this.#context = context;
+  }
+
+  async headers(head: ResponseHead): Promise<HeadersReply> {
+    const { decision, dialect, request } = this.#context;
+    this.#status = head.status;
+    if (head.local) {
+      // Not a model's answer; it passes as it is, also when the log is the reason for it.
+      await this.#passUnread(head, { state: "none", cause: "local_reply" }, "local_reply");
+      return { kind: "pass", edits: NO_EDITS };
+    }
+    const kind = responseKind(head, request);
+    if (kind === "none") {
+      const action = isSuccess(head.status) ? undefined : "provider_error";
+      return this.#passUnread(head, { state: "full" }, action);
+    }
+    if (dialect === undefined) return this.#passUnread(head, decision.coverage);
+    switch (kind) {
+      case "stream": {
+        const live = new LiveResponse(dialect, this.#judge());
+        this.#state = { kind: "live", dialect, live };
+        this.#streamed = true;
+        // The length is not known any more, and Envoy keeps the header when only the mode is overridden.
+        const edits = { ...this.#answerEdits(), remove: ["content-length"] };
+        return { kind: "pass", edits, responseBody: "streamed" };
+      }
+      case "answer":
+      case "error":
+        this.#state = { kind: "whole", dialect, form: kind };
+        return { kind: "pass", edits: this.#answerEdits() };
+      default:
+        if (this.#isOpen(kind)) return this.#passUnread(head, unreadBy(kind), "failed_open");
+        return { kind: "refuse", reply: await this.#refuse(kind, { coverage: unreadBy(kind) }) };
+    }
+  }
+
+  async body({ bytes, endOfStream }: BodyChunk): Promise<BodyReply> {
+    this.#bytesIn += bytes.length;
+    const state = this.#state;
+    switch (state.kind) {
+      case "waiting":
+        throw new Error("a response body before its headers");
+      case "ended":
+        return { kind: "silent" };
+      case "opaque":
+        if (endOfStream) this.#state = { kind: "ended" };
+        return PASS;
+      case "refused":
+        return CLEAR;
+      case "whole":
+        this.#state = { kind: "ended" };
+        return this.#whole(state, bytes);
+      case "live":
+        return this.#step(state, bytes, endOfStream);
+    }
+  }
+
+  /** The stream to Envoy is gone before the response was. */
+  async abandon(): Promise<void> {
+    const live = this.#state.kind === "live" ? liveFacts(this.#state.live) : undefined;
+    const state = live === undefined ? "none" : "partial";
+    await this.#finish({
+      ...live,
+      coverage: { state, cause: "aborted" },
+      output: { aborted: true },
+    });
+  }
+
+  /** A response that nobody reads: it is not a model's, has no body, or the policy lets it pass. */
+  async #passUnread(
+    head: ResponseHead,
+    coverage: Coverage,
+    action?: Outcome,
+  ): Promise<HeadersReply> {
+    this.#state = head.endOfStream ? { kind: "ended" } : { kind: "opaque" };
+    const durable = await this.#finish({ coverage, ...(action === undefined ? {} : { action }) });
+    if (!durable) return { kind: "refuse", reply: this.#localReply("audit_unavailable") };
+    const pass = { kind: "pass", edits: this.#answerEdits() } as const;
+    return head.endOfStream ? pass : { ...pass, responseBody: "streamed" };
+  }
+
+  async #whole({ form, dialect }: Whole, bytes: Uint8Array): Promise<BodyReply> {
+    const judge = this.#judge();
+    const started = this.#context.ledger.elapsedMs;
+    const run = guarded(() =>
+      form === "error" ? judgeError(bytes, judge) : judgeAnswer(bytes, dialect, judge),
+    );
+    const judged = run.ok ? run.value : run;
+    if (!judged.ok) {
+      if (!this.#isOpen(judged.cause)) return this.#refuseBody(judged.cause);
+      return this.#release(bytes, undefined, {
+        action: "failed_open",
+        coverage: unreadBy(judged.cause),
+      });
+    }
+    const answer = judged.value;
+    if (answer.refusal !== undefined) return this.#refuseBody(answer.refusal, answer);
+    if (this.#isLate(started)) return this.#refuseBody("response_timeout", answer);
+    const mutated = answer.body !== undefined;
+    const action = form === "error" ? "provider_error" : mutated ? "mutated" : undefined;
+    return this.#release(bytes, answer.body, {
+      ...answerFacts(answer),
+      ...(action === undefined ? {} : { action }),
+    });
+  }
+
+  /** Records the outcome, then lets a whole body go. */
+  async #release(
+    original: Uint8Array,
+    body: Uint8Array | undefined,
+    facts: OutcomeFacts,
+  ): Promise<BodyReply> {
+    this.#bytesOut = (body ?? original).length;
+    if (!(await this.#finish(facts))) {
+      return { kind: "refuse", reply: this.#localReply("audit_unavailable") };
+    }
+    return body === undefined ? PASS : { kind: "replace", body, edits: lengthOf(body) };
+  }
+
+  async #refuseBody(reason: Reason, seen?: ResponseDecision): Promise<BodyReply> {
+    const facts =
+      seen === undefined
+        ? { coverage: isCause(reason) ? unreadBy(reason) : { state: "full" as const } }
+        : answerFacts(seen);
+    return { kind: "refuse", reply: await this.#refuse(reason, facts) };
+  }
+
+  /** Refuses while Envoy holds the response's headers. */
+  async #refuse(reason: Reason, facts: OutcomeFacts): Promise<LocalReply> {
+    this.#state = { kind: "ended" };
+    const durable = await this.#finish({ ...facts, reason, action: refusedAction(reason) });
+    return this.#localReply(durable ? reason : "audit_unavailable");
+  }
+
+  async #step(state: Live, bytes: Uint8Array, endOfStream: boolean): Promise<BodyReply> {
+    const { live } = state;
+    const started = this.#context.ledger.elapsedMs;
+    const run = guarded(() => live.push(bytes, endOfStream));
+    if (!run.ok) return this.#refuseLive(state, run.cause, []);
+    const step = run.value;
+    if (step.kind === "refuse") return this.#refuseLive(state, step.reason, step.bytes);
+    if (this.#isLate(started)) return this.#refuseLive(state, "response_timeout", []);
+    const out = Buffer.concat(step.bytes);
+    this.#bytesOut += out.length;
+    if (endOfStream || live.terminal) {
+      const action = this.#liveAction(live);
+      const facts = { ...liveFacts(live), ...(action === undefined ? {} : { action }) };
+      if (!(await this.#finish(facts))) return this.#refuseLive(state, "audit_unavailable", []);
+    }
+    if (endOfStream) this.#state = { kind: "ended" };
+    return out.equals(bytes) ? PASS : { kind: "replace", body: out, edits: NO_EDITS };
+  }
+
+  /** The client has its headers: the refusal is an event, and after it nothing more leaves. */
+  async #refuseLive(
+    { live, dialect }: Live,
+    reason: Reason,
+    bytes: readonly Uint8Array[],
+  ): Promise<BodyReply> {
+    const { ledger } = this.#context;
+    this.#state = { kind: "refused" };
+    // Bytes behind the terminal event: the client has its whole answer, and its outcome is written.
+    if (ledger.outcomeWritten && reason !== "audit_unavailable") return CLEAR;
+    const refusal = { reason, status: refusalStatus(reason), decisionId: ledger.id };
+    const body = Buffer.concat([...bytes, Buffer.from(dialect.refusalEvent(refusal))]);
+    this.#bytesOut += body.length;
+    const facts = { ...liveFacts(live), reason, action: refusedAction(reason) };
+    // Without a record only the event leaves, and not the text in front of it.
+    if (await this.#finish(facts)) return { kind: "replace", body, edits: NO_EDITS };
+    const unrecorded = { ...refusal, reason: "audit_unavailable" } as const;
+    const event = Buffer.from(dialect.refusalEvent(unrecorded));
+    return { kind: "replace", body: event, edits: NO_EDITS };
+  }
+
+  #liveAction({ evidence }: LiveResponse): Outcome | undefined {
+    if (evidence.opened !== undefined) return "failed_open";
+    if (evidence.providerFailed) return "provider_error";
+    const refusedCall = evidence.tools.some(({ verdict }) => verdict !== "allow");
+    return evidence.redacted || refusedCall ? "mutated" : undefined;
+  }
+
+  #finish(facts: OutcomeFacts): Promise<boolean> {
+    const output = {
+      bytes: this.#bytesIn,
+      released_bytes: this.#bytesOut,
+      streamed: this.#streamed,
+      ...facts.output,
+    };
+    return this.#context.ledger.finish({ status: this.#status, ...facts, output });
+  }
+
+  #isOpen(cause: Cause): boolean {
+    return this.#context.decision.policy?.settings.failure[cause] === "allow";
+  }
+
+  #isLate(startedMs: number): boolean {
+    const budgetMs = this.#context.decision.policy?.settings.budgetMs.responseChunk ?? 0;
+    const late = this.#context.ledger.elapsedMs - startedMs > budgetMs;
+    return late && !this.#isOpen("response_timeout");
+  }
+
+  #judge(): CallJudge {
+    const { decision, printable, ledger } = this.#context;
+    if (decision.policy === undefined) throw new Error("a dialect without a policy");
+    return { policy: decision.policy, printable, model: decision.modelName, decisionId: ledger.id };
+  }
+
+  #answerEdits(): HeaderEdits {
+    const { decision, ledger } = this.#context;
+    return {
+      set: [
+        ["x-limen-decision", decision.verdict.kind],
+        ["x-limen-decision-id", ledger.id],
+      ],
+      remove: [],
+    };
+  }
+
+  #localReply(reason: Reason): LocalReply {
+    return refuse(reason, this.#context.ledger.id, this.#context.dialect);
+  }
+}
+
+/** A control's refusal is a denial; a cause means that Limen could not tell. */
+const refusedAction = (reason: Reason): Outcome => (isCause(reason) ? "failed_closed" : "denied");
+
+const unreadBy = (cause: Cause): Coverage => ({ state: "none", cause });
+
+const readAll = (media: boolean): Coverage =>
+  media ? { state: "partial", cause: "media_not_inspected" } : { state: "full" };
+
+const answerFacts = (answer: ResponseDecision): OutcomeFacts => ({
+  served: answer.served,
+  findings: answer.findings,
+  tools: answer.tools,
+  coverage: readAll(answer.media),
+});
+
+const liveFacts = ({ evidence }: LiveResponse): OutcomeFacts => ({
+  findings: evidence.findings,
+  tools: evidence.tools,
+  coverage:
+    evidence.opened === undefined
+      ? readAll(evidence.media)
+      : { state: "partial", cause: evidence.opened },
+});
