@@ -1,0 +1,28 @@
+/**
+ * The single-writer lock of a log: an exclusive fcntl lock on the file `lock`, which the kernel frees
+ * when the process ends, however it ends. Node has no call for it; SQLite, which comes with Node,
+ * locks its database file that way. Unlike a file with a process id it holds between containers that
+ * share a volume, where process ids mean nothing, and is never stale.
+ */
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { LimenError } from "../core/errors.ts";
+
+/**
+ * Takes the lock of the log in `dir`; returns what gives it back.
+ * @throws LimenError `log_locked` when another writer has it
+ */
+export function lockLog(dir: string): () => void {
+  const path = join(dir, "lock");
+  try {
+    const file = new DatabaseSync(path, { timeout: 0 });
+    file.exec("BEGIN EXCLUSIVE"); // nothing is ever written: the file stays empty
+    return () => file.close();
+  } catch {
+    throw new LimenError("log_locked", {
+      where: path,
+      what: "another process writes this log, or the file cannot be locked",
+      fix: "stop the other process or give this one its own audit.dir; do not delete the file",
+    });
+  }
+}
