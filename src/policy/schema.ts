@@ -13,7 +13,17 @@ import {
   type PiiSettings,
   TEXT_ACTIONS,
 } from "../core/settings.ts";
-import { type Decode, type Decoded, decoder, integer, list, object, text, word } from "./shape.ts";
+import {
+  type Decode,
+  type Decoded,
+  decoder,
+  integer,
+  list,
+  object,
+  type Read,
+  text,
+  word,
+} from "./shape.ts";
 import { type Place, parseYaml, problemAt, quote, type Source, type Value } from "./yaml.ts";
 
 const MAX_POLICIES = 256;
@@ -79,7 +89,7 @@ const passThrough = list(
 
 const apiVersion = word(["limen.dev/v1alpha1"], "an API version of Limen");
 
-const mode = decoder((value): { ok: "enforce" } | { what: string; fix: string } => {
+const mode = decoder((value): Read<"enforce"> => {
   const written = value.kind === "text" ? value.value : "";
   if (written === "enforce") return { ok: "enforce" };
   return {
@@ -275,6 +285,7 @@ export function parsePolicies(
   problems: Problem[],
 ): readonly PolicyDocument[] {
   const documents: PolicyDocument[] = [];
+  const all: Value[] = [];
   for (const source of sources) {
     const before = problems.length;
     const values = parseYaml(source, problems);
@@ -282,21 +293,22 @@ export function parsePolicies(
       const fix = "write a policy, or remove the file";
       problems.push({ where: source.name, what: "the file holds no document", fix });
     }
+    all.push(...values);
     for (const written of values) {
       const parsed = document(written, "", problems);
       if (parsed) documents.push({ name: ownLabel(parsed.name), spec: parsed.spec, written });
     }
   }
-  if (documents.length > MAX_POLICIES) {
-    const what = `${documents.length} policies are more than the ${MAX_POLICIES} that may be in force`;
+  if (all.length > MAX_POLICIES) {
+    const what = `${all.length} policies are more than the ${MAX_POLICIES} that may be in force`;
     problems.push({ where: "policies", what, fix: "merge some of them" });
   }
-  reportDoubles(documents, problems);
+  reportDoubles(all, problems);
   return documents.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Names of policies and ids of rules stand alone in records: each may exist once in a set. */
-function reportDoubles(documents: readonly PolicyDocument[], problems: Problem[]): void {
+function reportDoubles(documents: readonly Value[], problems: Problem[]): void {
   const names = new Map<string, Place>();
   const ids = new Map<string, Place>();
   const claim = (
@@ -313,11 +325,10 @@ function reportDoubles(documents: readonly PolicyDocument[], problems: Problem[]
     const what = `${quote(key)} is taken already, in ${first.file.name}:${line}`;
     problems.push(problemAt(at.place, at.path, { what, fix: "choose another one" }));
   };
-  for (const { name: policy, written } of documents) {
-    claim(names, policy, {
-      place: valueAt(written, "metadata", "name").place,
-      path: "metadata.name",
-    });
+  for (const written of documents) {
+    const policy = valueAt(written, "metadata", "name");
+    if (policy.kind === "text")
+      claim(names, policy.value, { place: policy.place, path: "metadata.name" });
     const rules = valueAt(written, "spec", "action", "rules");
     if (rules.kind !== "list") continue;
     rules.items.forEach((one, i) => {

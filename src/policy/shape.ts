@@ -29,10 +29,11 @@ const KINDS: Readonly<Record<Value["kind"], string>> = {
 const shown = (value: Value): string =>
   "value" in value ? quote(String(value.value)) : KINDS[value.kind];
 
-/** A decoder from a test of its own: the typed value, or what is wrong and what to write. */
-export function decoder<T>(
-  read: (value: Value) => { readonly ok: T } | { readonly what: string; readonly fix: string },
-): Decode<T> {
+export type Fault = { readonly what: string; readonly fix: string };
+/** What a test of a value comes to. */
+export type Read<T> = { readonly ok: T } | Fault;
+
+export function decoder<T>(read: (value: Value) => Read<T>): Decode<T> {
   return (value, path, problems) => {
     const result = read(value);
     if ("ok" in result) return result.ok;
@@ -94,8 +95,7 @@ const MAX_TEXT_UNITS = 512;
 
 /** Text of at most 512 UTF-16 units that is not empty; `check` returns what is wrong beyond that. */
 export const text = (
-  check: (text: string) => { readonly what: string; readonly fix: string } | undefined = () =>
-    undefined,
+  check: (text: string) => Fault | undefined = () => undefined,
 ): Decode<string> =>
   decoder((value) => {
     if (value.kind === "number" || value.kind === "boolean") {
@@ -130,7 +130,10 @@ export const list =
     }
     const { length } = value.items;
     if (length < bounds.min) {
-      const fault = { what: "the list is empty", fix: "write an entry, or leave the key out" };
+      const fault = {
+        what: "the list is empty",
+        fix: "write an entry, or leave an optional key out",
+      };
       problems.push(problemAt(value.place, path, fault));
     } else if (length > bounds.max) {
       const fault = { what: `${length} entries`, fix: `write at most ${bounds.max}` };

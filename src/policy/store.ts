@@ -12,7 +12,7 @@ import { LimenError, type Problem } from "../core/errors.ts";
 import type { PolicySet } from "../core/policy.ts";
 import { type ControlFactories, compile } from "./compile.ts";
 import { type PolicyDocument, parsePolicies } from "./schema.ts";
-import type { Source } from "./yaml.ts";
+import { inOrder, type Source } from "./yaml.ts";
 
 /** The policy that ships with Limen. */
 export const DEFAULT_POLICY: string = fileURLToPath(new URL("./default.yaml", import.meta.url));
@@ -189,7 +189,7 @@ export async function loadPolicies(paths: readonly string[]): Promise<readonly P
   if (unreadable.length > 0) throw new LimenError("file_unreadable", unreadable);
   const problems: Problem[] = [];
   const documents = parsePolicies(sources, problems);
-  if (problems.length > 0) throw new LimenError("policy_invalid", problems);
+  if (problems.length > 0) throw new LimenError("policy_invalid", inOrder(problems));
   return documents;
 }
 

@@ -75,6 +75,10 @@ export function problemAt(
   return { where: path === "" ? where : `${where} ${path}`, ...fault, excerpt: excerptOf(place) };
 }
 
+/** Problems as a reader meets them: by file, line and column. */
+export const inOrder = (problems: readonly Problem[]): readonly Problem[] =>
+  problems.toSorted((a, b) => a.where.localeCompare(b.where, "en", { numeric: true }));
+
 export const joinPath = (path: string, step: string | number): string => {
   if (typeof step === "number") return `${path}[${step}]`;
   return path === "" ? step : `${path}.${step}`;
@@ -187,8 +191,9 @@ class Reader {
         continue;
       }
       const read = this.read(value, joinPath(path, name), depth + 1);
-      // A key without a value has no node of its own: the problem is shown at the key.
-      entries.set(name, { key, value: value === null ? { kind: "null", place: key } : read });
+      // A key without a value is shown at the key: the value has no width.
+      const empty = read.place.start === read.place.end;
+      entries.set(name, { key, value: empty ? { ...read, place: key } : read });
     }
     return entries;
   }
