@@ -16,7 +16,10 @@ const instructions = (): readonly { word: string; rest: string }[] =>
     .replace(/\\\n/g, " ")
     .split("\n")
     .filter((line) => line.trim() !== "")
-    .map((line) => ({ word: line.split(" ")[0] ?? "", rest: line.slice(line.indexOf(" ") + 1).trim() }));
+    .map((line) => ({
+      word: line.split(" ")[0] ?? "",
+      rest: line.slice(line.indexOf(" ") + 1).trim(),
+    }));
 
 /** Paths that COPY takes from the checkout. */
 const copied = (): readonly string[] =>
@@ -31,37 +34,60 @@ const listOf = (name: string): readonly string[] =>
 describe("the container image", () => {
   it("copies what exists and what .dockerignore lets through, and nothing else is let through", () => {
     assert.ok(copied().length >= 6);
-    const [everything, ...allowed] = read(".dockerignore").split("\n").filter((line) => /^[^#]/.test(line));
+    const [everything, ...allowed] = read(".dockerignore")
+      .split("\n")
+      .filter((line) => /^[^#]/.test(line));
     assert.equal(everything, "*");
     for (const path of copied()) {
       assert.ok(existsSync(`${root}${path}`), path);
-      assert.ok(allowed.some((line) => `${path}/`.startsWith(`${line.slice(1)}/`)), `${path} is ignored`);
+      assert.ok(
+        allowed.some((line) => `${path}/`.startsWith(`${line.slice(1)}/`)),
+        `${path} is ignored`,
+      );
     }
     for (const line of allowed) {
-      assert.ok(copied().some((path) => `${path}/`.startsWith(`${line.slice(1)}/`)), `${line} is not copied`);
+      assert.ok(
+        copied().some((path) => `${path}/`.startsWith(`${line.slice(1)}/`)),
+        `${line} is not copied`,
+      );
     }
   });
 
   it("carries every module that the service imports at run time", () => {
-    const { dependencies } = JSON.parse(read("package.json")) as { dependencies: Record<string, string> };
-    const source = spawnSync("grep", ["-rhoE", "from \"[^./][^\"]*\"", "src"], { cwd: root, encoding: "utf8" });
+    const { dependencies } = JSON.parse(read("package.json")) as {
+      dependencies: Record<string, string>;
+    };
+    const source = spawnSync("grep", ["-rhoE", 'from "[^./][^"]*"', "src"], {
+      cwd: root,
+      encoding: "utf8",
+    });
     const imported = new Set(source.stdout.match(/"[^"]+"/g)?.map((name) => name.slice(1, -1)));
     assert.ok(imported.size > 5);
     for (const name of imported) {
-      assert.ok(name.startsWith("node:") || Object.hasOwn(dependencies, name), `${name} is no dependency`);
+      assert.ok(
+        name.startsWith("node:") || Object.hasOwn(dependencies, name),
+        `${name} is no dependency`,
+      );
     }
   });
 
   it("starts the command that it names, as a user who is not root", () => {
     const [, script = ""] = listOf("ENTRYPOINT");
     assert.deepEqual(listOf("ENTRYPOINT"), ["node", "/opt/limen/src/main.ts"]);
-    const started = spawnSync(process.execPath, [`${root}${script.slice("/opt/limen/".length)}`, "serve", "--help"], {
-      encoding: "utf8",
-      cwd: "/",
-    });
+    const started = spawnSync(
+      process.execPath,
+      [`${root}${script.slice("/opt/limen/".length)}`, "serve", "--help"],
+      {
+        encoding: "utf8",
+        cwd: "/",
+      },
+    );
     assert.equal(started.status, 0, started.stderr);
     assert.match(started.stdout, /serve/);
-    assert.match(instructions().findLast(({ word }) => word === "USER")?.rest ?? "root", /^[1-9]\d*:[1-9]\d*$/);
+    assert.match(
+      instructions().findLast(({ word }) => word === "USER")?.rest ?? "root",
+      /^[1-9]\d*:[1-9]\d*$/,
+    );
   });
 
   it("has a configuration that serve accepts and that envoy.yaml and the health check agree with", () => {
@@ -74,13 +100,25 @@ describe("the container image", () => {
     };
     const cluster = envoy.static_resources.clusters.find(({ name }) => name === "limen");
     const [address, port] = limen.listen.split(":");
-    assert.match(JSON.stringify(cluster), new RegExp(`"address":"${address}","port_value":${port}\\b`));
-    assert.ok(instructions().some(({ word, rest }) => word === "HEALTHCHECK" && rest.includes(`http://${limen.admin}/readyz`)));
+    assert.match(
+      JSON.stringify(cluster),
+      new RegExp(`"address":"${address}","port_value":${port}\\b`),
+    );
+    assert.ok(
+      instructions().some(
+        ({ word, rest }) => word === "HEALTHCHECK" && rest.includes(`http://${limen.admin}/readyz`),
+      ),
+    );
   });
 });
 
 describe("the compose file", () => {
-  type Service = { image?: string; build?: { context: string; dockerfile: string }; volumes?: string[]; network_mode?: string };
+  type Service = {
+    image?: string;
+    build?: { context: string; dockerfile: string };
+    volumes?: string[];
+    network_mode?: string;
+  };
   const compose = parse(read("envoy/docker-compose.yaml"), { merge: true }) as {
     services: Record<string, Service>;
     volumes: Record<string, unknown>;

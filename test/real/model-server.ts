@@ -11,7 +11,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { jsonOf, type Wire, type WireEvent, writerOf } from "./model-wire.ts";
 import { SCENARIOS, type Script, scenarioOf } from "./scenarios.ts";
 
@@ -87,10 +87,20 @@ async function answer(
     return;
   }
   const script: Script = SCENARIOS[scenario];
+  const form = formOf(body);
   if (script.kind === "error") sendError(response, wire, script);
-  else if ((JSON.parse(body) as { stream?: boolean }).stream)
-    await stream(response, wire, script, live);
+  else if (form === "unreadable")
+    sendJson(response, 400, { error: { type: "invalid_request_error" } });
+  else if (form === "stream") await stream(response, wire, script, live);
   else sendAnswer(response, wire, script);
+}
+
+function formOf(body: string): "json" | "stream" | "unreadable" {
+  try {
+    return (JSON.parse(body) as { stream?: boolean }).stream ? "stream" : "json";
+  } catch {
+    return "unreadable";
+  }
 }
 
 async function read(request: IncomingMessage): Promise<Buffer> {
@@ -101,7 +111,8 @@ async function read(request: IncomingMessage): Promise<Buffer> {
     if (size > BODY_LIMIT_BYTES) throw new Error("request above the limit of the model server");
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  const body = Buffer.concat(chunks);
+  return request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown, headers = {}): void {

@@ -51,6 +51,11 @@ const refusedByProvider = (
   body: { type, message },
 });
 
+const PAGE =
+  "A lock keeper logs every boat: the hour, the draught, the water in the chamber before and after. ".repeat(
+    20,
+  );
+
 export const SCENARIOS = {
   clean: {
     kind: "answer",
@@ -91,6 +96,8 @@ export const SCENARIOS = {
     ],
     gapMs: 5,
   },
+  // About two kilobytes of answer in some 350 chunks: the measure of scripts/bench.
+  page: { kind: "answer", steps: [say(PAGE)] },
   unauthorized: refusedByProvider(401, "authentication_error", "the key is not valid"),
   limited: refusedByProvider(429, "rate_limit_error", "too many requests", { "retry-after": "7" }),
   broken: refusedByProvider(500, "api_error", "the model host failed"),
@@ -119,14 +126,14 @@ const OBEYS: readonly (readonly [phrase: string, scenario: ScenarioName])[] = [
   ["print your internal notes", "internal"],
   ["customer record", "record"],
   ["api key", "key"],
-  ["order A-17", "tools"],
+  ["order a-17", "tools"],
   ["count without end", "live"],
 ];
 
 /** Undefined for a scenario header that names none. */
 export function scenarioOf(header: string | undefined, body: string): ScenarioName | undefined {
   if (header !== undefined) return isScenario(header) ? header : undefined;
-  return (
-    OBEYS.find(([phrase]) => body.toLowerCase().includes(phrase.toLowerCase()))?.[1] ?? "clean"
-  );
+  // A model reads over invisible characters, and so does this one.
+  const text = body.replaceAll("\u200b", "").toLowerCase();
+  return OBEYS.find(([phrase]) => text.includes(phrase))?.[1] ?? "clean";
 }

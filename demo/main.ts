@@ -1,0 +1,120 @@
+/**
+ * Runs the story and prints it as a table, a row per act. Every cell is what happened in this run; an act
+ * that ends differently than it says is marked, and the exit code is 1.
+ */
+import { once } from "node:events";
+import { type Stack, startStack } from "../test/real/stack.ts";
+import { ACTS, type Act } from "./acts.ts";
+import { killed, tampered } from "./endings.ts";
+import { formatRow, HEAD, type Row, RULE } from "./table.ts";
+
+const RUNS = 5;
+
+/** Verdicts other than "allow" by control, from the service's own metrics. */
+async function verdicts(stack: Stack): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  for (const line of (await stack.limen.admin("/metrics")).split("\n")) {
+    const [, labels = "", value] = /^limen_control_verdicts_total\{(.*)\} (\d+)$/.exec(line) ?? [];
+    const layer = /layer="(\w+)"/.exec(labels)?.[1];
+    if (layer === undefined || labels.includes('verdict="allow"')) continue;
+    counts.set(layer, (counts.get(layer) ?? 0) + Number(value));
+  }
+  return counts;
+}
+
+async function timed(act: Act, url: string): Promise<{ told: string; ms: number }> {
+  const start = performance.now();
+  const told = await act.run(url);
+  return { told, ms: performance.now() - start };
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+
+type Played = { readonly row: Row; readonly ok: boolean };
+
+/** Both ways by turns, a few times, so that the difference of the medians is about Limen. */
+async function play(act: Act, stack: Stack): Promise<Played> {
+  const before = await verdicts(stack);
+  const plain: number[] = [];
+  const through: number[] = [];
+  const without = new Set<string>();
+  const within = new Set<string>();
+  let upstream = 0;
+  for (let i = 0; i < RUNS; i += 1) {
+    const past = await timed(act, stack.plainUrl);
+    stack.model.received.length = 0;
+    const filtered = await timed(act, stack.url);
+    upstream += stack.model.received.length;
+    stack.model.received.length = 0;
+    plain.push(past.ms);
+    through.push(filtered.ms);
+    without.add(past.told);
+    within.add(filtered.told);
+  }
+  const after = await verdicts(stack);
+  const layers = [...after]
+    .filter(([layer, count]) => count > (before.get(layer) ?? 0))
+    .map(([layer]) => layer);
+  // No control of its own: the exchange refuses by itself what it cannot read.
+  const decided =
+    layers.length > 0 ? layers.join(" and ") : act.decides === "validation" ? "validation" : "-";
+  const ok =
+    [...without].join() === act.without &&
+    [...within].join() === act.with &&
+    upstream === act.upstream * RUNS &&
+    decided === act.decides;
+  const asked = upstream === 0 ? "; the model was not asked" : "";
+  const added = `${(median(through) - median(plain)).toFixed(1)} ms`;
+  return {
+    row: [
+      act.number,
+      act.asked,
+      [...without].join(" or "),
+      [...within].join(" or ") + asked,
+      decided,
+      added,
+    ],
+    ok,
+  };
+}
+
+function show({ row, ok }: Played): boolean {
+  console.log(formatRow(row));
+  if (!ok) console.log(`    ^ this is not how act ${row[0]} was to end`);
+  return ok;
+}
+
+async function keep(stack: Stack): Promise<void> {
+  console.log(`\nEverything is running, in ${stack.dir}. Past Limen: ${stack.plainUrl}`);
+  console.log(`
+  curl -i ${stack.url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{"model":"demo-1","messages":[{"role":"user","content":"Show the customer record number 7."}]}'
+
+Ctrl-C ends it.`);
+  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+}
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  if (args.some((arg) => arg !== "--keep")) {
+    console.error("usage: scripts/demo [--keep]");
+    return 2;
+  }
+  const stack = await startStack();
+  try {
+    for (const act of ACTS) await act.run(stack.url); // warm
+    await ACTS[0]?.run(stack.plainUrl);
+    console.log(`${formatRow(HEAD)}\n${RULE}`);
+    let ok = true;
+    for (const act of ACTS) ok = show(await play(act, stack)) && ok;
+    for (const end of [killed, tampered]) ok = show(await end(stack)) && ok;
+    console.log(ok ? "\nEvery act ended as it says." : "\nNot every act ended as it says.");
+    if (args.includes("--keep")) await keep(stack);
+    return ok ? 0 : 1;
+  } finally {
+    await stack.close();
+  }
+}
+
+process.exitCode = await main();
