@@ -1,5 +1,13 @@
-/** Placeholder signatures: implemented by the llm room. */
-import { ok, type Result } from "../../core/cause.ts";
+/**
+ * Server-sent events (WHATWG HTML, section 9.2) cut into frames at byte level: the same frames however the
+ * bytes are cut, and the frames' bytes together are the input. Lines end in LF, CRLF or CR.
+ *
+ * A frame leaves when its blank line is complete: with CR at that CR, and an LF after it opens the next frame.
+ * Blank lines without a field before them belong to the next frame; a byte order mark at the start is a frame
+ * of its own, so that no line begins with it.
+ */
+import { fail, ok, type Result } from "../../core/cause.ts";
+import { decodeUtf8 } from "../json.ts";
 
 export type SseFrame = {
   /** The bytes as they came, terminator included. */
@@ -9,16 +17,159 @@ export type SseFrame = {
   readonly data: string | undefined;
 };
 
+const LF = 0x0a;
+const CR = 0x0d;
+const BOM = [0xef, 0xbb, 0xbf];
+const isLineEnd = (unit: number): boolean => unit === LF || unit === CR;
+
 export class SseFramer {
-  constructor(_limitBytes: number) {}
-  push(_chunk: Uint8Array): Result<readonly SseFrame[]> {
-    return ok([]);
+  readonly #limitBytes: number;
+  /** The unfinished frame: `#held[0, #length)`. Grows by doubling, so single bytes cost linear time. */
+  #held = new Uint8Array(0);
+  #length = 0;
+  /** Units of the mark seen at the start; -1 when the stream has got beyond it. */
+  #bom = 0;
+  #afterCr = false;
+  /** The current line has bytes; the current frame has a line with bytes. */
+  #lineBegun = false;
+  #frameBegun = false;
+  /** Once refused, always refused: what follows a gap has no meaning. */
+  #failure: ReturnType<typeof fail> | undefined;
+
+  /** @param limitBytes largest frame, terminator included */
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
   }
+
+  push(chunk: Uint8Array): Result<readonly SseFrame[]> {
+    const frames: SseFrame[] = [];
+    let from = 0;
+    for (let at = 0; at < chunk.length && this.#failure === undefined; at += 1) {
+      if (!this.#endsFrame(chunk[at] ?? 0)) continue;
+      const raw = this.#take(chunk.subarray(from, at + 1));
+      from = at + 1;
+      this.#add(frames, raw);
+    }
+    if (this.#failure === undefined) this.#hold(chunk.subarray(from));
+    return this.#failure ?? ok(frames);
+  }
+
+  /** The unterminated last frame: some clients read it, so it is content. */
   end(): Result<readonly SseFrame[]> {
-    return ok([]);
+    const frames: SseFrame[] = [];
+    if (this.#failure === undefined && this.#length > 0) {
+      this.#add(frames, this.#take(new Uint8Array(0)));
+    }
+    return this.#failure ?? ok(frames);
+  }
+
+  /** One byte of the state machine: true when it completes a frame. */
+  #endsFrame(byte: number): boolean {
+    if (this.#bom >= 0) {
+      this.#bom = byte === BOM[this.#bom] ? this.#bom + 1 : -1;
+      if (this.#bom === BOM.length) {
+        this.#bom = -1;
+        this.#lineBegun = false;
+        this.#frameBegun = false;
+        return true;
+      }
+    }
+    const continuesCr = this.#afterCr && byte === LF;
+    this.#afterCr = byte === CR;
+    if (continuesCr) return false;
+    if (!isLineEnd(byte)) {
+      this.#lineBegun = true;
+      this.#frameBegun = true;
+      return false;
+    }
+    const ends = !this.#lineBegun && this.#frameBegun;
+    this.#lineBegun = false;
+    if (ends) this.#frameBegun = false;
+    return ends;
+  }
+
+  /** The held bytes and `tail`, as a copy of their own. */
+  #take(tail: Uint8Array): Uint8Array {
+    if (this.#length === 0) return tail;
+    this.#hold(tail);
+    const raw = this.#held.slice(0, this.#length);
+    this.#length = 0;
+    return raw;
+  }
+
+  #hold(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#limitBytes) {
+      this.#failure = fail("hold_exceeded");
+      return;
+    }
+    if (length > this.#held.length) {
+      const grown = new Uint8Array(Math.min(Math.max(length * 2, 256), this.#limitBytes));
+      grown.set(this.#held.subarray(0, this.#length));
+      this.#held = grown;
+    }
+    this.#held.set(bytes, this.#length);
+    this.#length = length;
+  }
+
+  #add(frames: SseFrame[], raw: Uint8Array): void {
+    if (raw.length > this.#limitBytes) this.#failure = fail("hold_exceeded");
+    if (this.#failure !== undefined) return;
+    const text = decodeUtf8(raw);
+    if (text.ok) frames.push({ raw, ...fieldsOf(text.value) });
+    else this.#failure = text;
   }
 }
-/** The frame's bytes with `data` replaced. */
-export function withData(frame: SseFrame, _data: string): Uint8Array {
-  return frame.raw;
+
+/** A line without its end, and the end. */
+type Line = { readonly text: string; readonly end: string };
+
+function linesOf(text: string): readonly Line[] {
+  const lines: Line[] = [];
+  for (let at = 0; at < text.length; ) {
+    let stop = at;
+    while (stop < text.length && !isLineEnd(text.charCodeAt(stop))) stop += 1;
+    const next = text.startsWith("\r\n", stop) ? stop + 2 : Math.min(stop + 1, text.length);
+    lines.push({ text: text.slice(at, stop), end: text.slice(stop, next) });
+    at = next;
+  }
+  return lines;
+}
+
+/** The field of a line; undefined for blank lines and comments. One space after the colon is not value. */
+function fieldOf(line: string): { readonly name: string; readonly value: string } | undefined {
+  const colon = line.indexOf(":");
+  if (line === "" || colon === 0) return undefined;
+  if (colon < 0) return { name: line, value: "" };
+  const from = line[colon + 1] === " " ? colon + 2 : colon + 1;
+  return { name: line.slice(0, colon), value: line.slice(from) };
+}
+
+function fieldsOf(text: string): Pick<SseFrame, "event" | "data"> {
+  const data: string[] = [];
+  let event: string | undefined;
+  for (const line of linesOf(text)) {
+    const field = fieldOf(line.text);
+    if (field?.name === "data") data.push(field.value);
+    else if (field?.name === "event") event = field.value === "" ? undefined : field.value;
+  }
+  return { event, data: data.length === 0 ? undefined : data.join("\n") };
+}
+
+/** The frame's bytes with `data` replaced; its other lines, and the form of its data lines, stay. */
+export function withData(frame: SseFrame, data: string): Uint8Array {
+  const pieces: string[] = [];
+  let written = false;
+  for (const line of linesOf(new TextDecoder("utf-8", { ignoreBOM: true }).decode(frame.raw))) {
+    if (fieldOf(line.text)?.name !== "data") {
+      pieces.push(line.text, line.end);
+    } else if (!written) {
+      written = true;
+      const prefix = line.text.startsWith("data: ") ? "data: " : "data:";
+      // An unterminated last line has no end of its own, but needs one between several data lines.
+      const lines = data.split("\n").join(`${line.end === "" ? "\n" : line.end}${prefix}`);
+      pieces.push(prefix, lines, line.end);
+    }
+  }
+  return new TextEncoder().encode(pieces.join(""));
 }

@@ -1,0 +1,128 @@
+/**
+ * Whole answers of the Chat Completions API: the text of every choice, its calls, and the edits that take
+ * refused calls out. Fields that no list names are read as text.
+ */
+import { fail, ok, type Result } from "../core/cause.ts";
+import { Content } from "../core/content.ts";
+import type { InferenceResponse, ToolCall } from "../core/inference.ts";
+import type { Edit, Segment } from "../core/segment.ts";
+import type { Refused } from "./dialect.ts";
+import type { JsonNode } from "./json.ts";
+import { asItems, asObject, get, isNull, replace, textOf } from "./json-tree.ts";
+import {
+  callKey,
+  callsOf,
+  dropLogprobs,
+  legacyKey,
+  refusalText,
+  removeCalls,
+} from "./openai-chat-calls.ts";
+import { type Emit, type NoText, named, readText, segment } from "./text.ts";
+
+/** Members of an answer or a chunk that hold no text, or that have code of their own. */
+export const NOT_IN_CHUNK: ReadonlySet<string> = new Set([
+  ...["id", "object", "created", "model", "choices", "usage"],
+  ...["service_tier", "system_fingerprint", "obfuscation"],
+]);
+const NOT_IN_CHOICE = new Set(["index", "message", "finish_reason", "logprobs"]);
+/** Of a message or delta. */
+export const NOT_IN_MESSAGE: ReadonlySet<string> = new Set(["role", "tool_calls", "function_call"]);
+/** Ids and constants. */
+export const NO_ANSWER_TEXT: NoText = named("id", "type", "signature");
+/** Encoded sound; its transcript is text. */
+const NO_AUDIO_TEXT: NoText = named("id", "data");
+
+/** What is no text below the member `name` of a message or delta. */
+export const noTextIn = (name: string): NoText =>
+  name === "audio" ? NO_AUDIO_TEXT : NO_ANSWER_TEXT;
+/** Members of a message or delta that Limen does not look into. */
+export const isMedia = (name: string): boolean => name === "audio" || name === "images";
+
+export function readResponse(root: JsonNode): Result<InferenceResponse> {
+  const choices = asItems(get(root, "choices"));
+  const model = textOf(get(root, "model"));
+  if (root.kind !== "object" || choices === undefined) return fail("unknown_shape");
+  const segments: Segment[] = [];
+  const calls: ToolCall[] = [];
+  let media = false;
+  const emit: Emit = (literal) => segments.push(segment(literal, "assistant"));
+  for (const [at, choice] of choices.entries()) {
+    const message = asObject(get(choice, "message"));
+    const own = message && callsOf(message, at);
+    const content = get(message, "content");
+    // A delta beside the message would be a second copy of the answer, with calls of its own.
+    const twice = get(choice, "delta") !== undefined;
+    if (choice.kind !== "object" || message === undefined || own === undefined || twice) {
+      return fail("unknown_shape");
+    }
+    if (content !== undefined && content.kind !== "string") return fail("unknown_shape");
+    calls.push(...own);
+    for (const [name, value] of message.members) {
+      media ||= isMedia(name) && !isNull(value);
+      if (!NOT_IN_MESSAGE.has(name)) readText(value, emit, noTextIn(name));
+    }
+    for (const [name, value] of choice.members) {
+      if (!NOT_IN_CHOICE.has(name)) readText(value, emit, NO_ANSWER_TEXT);
+    }
+  }
+  for (const [name, value] of root.members) {
+    if (!NOT_IN_CHUNK.has(name)) readText(value, emit, NO_ANSWER_TEXT);
+  }
+  return ok({
+    model: model === undefined ? undefined : new Content(model),
+    segments,
+    calls,
+    media,
+  });
+}
+
+export function withoutCalls(root: JsonNode, refused: Refused): readonly Edit[] {
+  const edits: Edit[] = [];
+  for (const [at, choice] of (asItems(get(root, "choices")) ?? []).entries()) {
+    const message = asObject(get(choice, "message"));
+    if (message === undefined) continue;
+    const count = asItems(get(message, "tool_calls"))?.length ?? 0;
+    const items = new Set<number>();
+    const sentences: string[] = [];
+    for (let position = 0; position < count; position += 1) {
+      const sentence = refused.get(callKey(at, position));
+      if (sentence === undefined) continue;
+      items.add(position);
+      sentences.push(sentence);
+    }
+    const hasLegacy = get(message, "function_call") !== undefined;
+    const legacy = hasLegacy ? refused.get(legacyKey(at)) : undefined;
+    if (legacy !== undefined) sentences.push(legacy);
+    if (sentences.length === 0) continue;
+    const left = count > items.size || (hasLegacy && legacy === undefined);
+    const before = (textOf(get(message, "content")) ?? "") === "" ? "nothing" : "text";
+    edits.push(
+      ...removeCalls(choice, message, {
+        items,
+        legacy: legacy === undefined ? "keep" : "remove",
+        append: refusalText(sentences, before),
+        finish: left ? "keep" : "stop",
+      }),
+    );
+  }
+  return edits;
+}
+
+/**
+ * With an edit of a choice's text go its log probabilities, and the offsets of its citations, which count
+ * characters of the text before the edit: they become an empty range.
+ */
+export function companions(root: JsonNode, literalStart: number): readonly Edit[] {
+  const choice = asItems(get(root, "choices"))?.find(
+    ({ start, end }) => start <= literalStart && literalStart < end,
+  );
+  if (choice === undefined) return [];
+  const edits = [...dropLogprobs(choice)];
+  for (const annotation of asItems(get(get(choice, "message"), "annotations")) ?? []) {
+    for (const name of ["start_index", "end_index"]) {
+      const offset = get(get(annotation, "url_citation"), name);
+      if (offset !== undefined) edits.push(replace(offset, "0"));
+    }
+  }
+  return edits;
+}

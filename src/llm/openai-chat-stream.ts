@@ -1,0 +1,239 @@
+/**
+ * Reads streams of the Chat Completions API: chunks with one delta per choice, `[DONE]` at the end.
+ *
+ * A call is complete when the next one of its choice opens or its choice finishes. What contradicts the part
+ * before (an earlier index, another name or type, a call after the finish) is `unknown_shape`: clients
+ * disagree on what such a stream means.
+ */
+import { fail, ok, type Result } from "../core/cause.ts";
+import { Content } from "../core/content.ts";
+import type { FrameView, FrameWriting, Refused, StreamReader } from "./dialect.ts";
+import { FrameDraft, STREAM_JSON_DEPTH, silentFrame } from "./frame-draft.ts";
+import type { SseFrame } from "./framing/sse.ts";
+import { type JsonNode, type JsonObject, parseJson } from "./json.ts";
+import { asIndex, asItems, asObject, get, isNull, textOf } from "./json-tree.ts";
+import {
+  CALL_FORMS,
+  type CallForm,
+  callForm,
+  callKey,
+  dropLogprobs,
+  legacyKey,
+} from "./openai-chat-calls.ts";
+import {
+  isMedia,
+  NO_ANSWER_TEXT,
+  NOT_IN_CHUNK,
+  NOT_IN_MESSAGE,
+  noTextIn,
+} from "./openai-chat-response.ts";
+import { ChatWriter } from "./openai-chat-write.ts";
+import { named, readText } from "./text.ts";
+
+const NOT_IN_CHOICE = new Set(["index", "delta", "finish_reason", "logprobs"]);
+/** Largest `n` of the API: more choices than that are not its stream. */
+const MAX_CHOICES = 128;
+
+type OpenCall = { readonly key: string; readonly name: string; readonly form: CallForm };
+type Choice = {
+  readonly index: number;
+  /** Index of the last call opened, -1 before the first. */
+  last: number;
+  /** The calls that still take fragments. */
+  open: OpenCall | undefined;
+  legacy: OpenCall | undefined;
+  finished: boolean;
+  readonly channels: Set<string>;
+};
+
+export class OpenAiChatStream implements StreamReader {
+  readonly #choices = new Map<number, Choice>();
+  readonly #writer = new ChatWriter();
+  #done = false;
+  #wholeTexts = 0;
+
+  write(view: FrameView, refused: Refused): FrameWriting {
+    return this.#writer.write(view, refused);
+  }
+
+  read(frame: SseFrame): Result<FrameView> {
+    if (frame.data === undefined) return ok(silentFrame(frame));
+    if (this.#done) return fail("unknown_shape");
+    if (frame.data === "[DONE]") return this.#readDone(frame);
+    const root = parseJson(frame.data, { depth: STREAM_JSON_DEPTH });
+    if (!root.ok) return root;
+    const draft = new FrameDraft(frame, root.value);
+    const known = this.#readChunk(draft, root.value, frame.event);
+    return known ? ok(draft.view()) : fail("unknown_shape");
+  }
+
+  /** A choice with calls and no finish was cut off: nobody can tell whether its calls are complete. */
+  #readDone(frame: SseFrame): Result<FrameView> {
+    for (const { last, legacy, finished } of this.#choices.values()) {
+      if (!finished && (last >= 0 || legacy !== undefined)) return fail("unknown_shape");
+    }
+    this.#done = true;
+    return ok(silentFrame(frame, "terminal"));
+  }
+
+  #readChunk(draft: FrameDraft, chunk: JsonNode, event: string | undefined): boolean {
+    if (chunk.kind !== "object") return false;
+    const error = get(chunk, "error");
+    const choices = asItems(get(chunk, "choices"));
+    draft.failed = error !== undefined || event === "error";
+    draft.model = textOf(get(chunk, "model"));
+    if (choices === undefined && !draft.failed) return false;
+    for (const choice of choices ?? []) if (!this.#readChoice(draft, choice)) return false;
+    for (const [name, value] of chunk.members) {
+      if (name === "error") draft.whole(value, named("type", "code"), this.#nextWhole);
+      else if (!NOT_IN_CHUNK.has(name)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
+    }
+    return true;
+  }
+
+  readonly #nextWhole = (): string => {
+    this.#wholeTexts += 1;
+    return `whole/${this.#wholeTexts}`;
+  };
+
+  #readChoice(draft: FrameDraft, choice: JsonNode): boolean {
+    const state = this.#choiceOf(asIndex(get(choice, "index")));
+    const delta = get(choice, "delta");
+    const finish = get(choice, "finish_reason");
+    if (choice.kind !== "object" || state === undefined) return false;
+    // A whole message in a chunk would be a second copy of the answer, with calls of its own.
+    if (get(choice, "message") !== undefined) return false;
+    // Azure sends choices without a delta (content filter results), but never a finish without one.
+    if (delta === undefined ? finish !== undefined : delta.kind !== "object") return false;
+    if (finish !== undefined && finish.kind !== "string") return false;
+    draft.companions = dropLogprobs(choice);
+    const body = asObject(delta);
+    if (body !== undefined && !this.#readDelta(draft, body, state)) return false;
+    for (const [name, value] of choice.members) {
+      if (!NOT_IN_CHOICE.has(name)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
+    }
+    draft.companions = [];
+    if (finish !== undefined) finishChoice(draft, state);
+    return true;
+  }
+
+  #choiceOf(index: number | undefined): Choice | undefined {
+    if (index === undefined || index >= MAX_CHOICES) return undefined;
+    const known = this.#choices.get(index);
+    if (known !== undefined) return known;
+    const fresh: Choice = {
+      index,
+      last: -1,
+      open: undefined,
+      legacy: undefined,
+      finished: false,
+      channels: new Set(),
+    };
+    this.#choices.set(index, fresh);
+    return fresh;
+  }
+
+  #readDelta(draft: FrameDraft, delta: JsonObject, state: Choice): boolean {
+    for (const [name, value] of delta.members) {
+      if (name === "content" && !isNull(value) && value.kind !== "string") return false;
+      draft.media ||= isMedia(name) && !isNull(value);
+      if (name === "annotations") draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
+      else if (!NOT_IN_MESSAGE.has(name)) readChannels(draft, state, [name, value]);
+    }
+    const list = get(delta, "tool_calls");
+    const items = list === undefined ? [] : asItems(list);
+    const legacy = get(delta, "function_call");
+    return (
+      items?.every((item) => readFragment(draft, state, item)) === true &&
+      (legacy === undefined || readLegacy(draft, state, legacy))
+    );
+  }
+}
+
+/** Texts that go on from chunk to chunk: one channel per field, or per string below a field. */
+function readChannels(draft: FrameDraft, state: Choice, [name, value]: [string, JsonNode]): void {
+  let below = 0;
+  readText(
+    value,
+    (literal) => {
+      const suffix = value.kind === "string" ? "" : `/${below}`;
+      below += 1;
+      if (literal.value === "") return;
+      const channel = `${state.index}/${name}${suffix}`;
+      if (name === "content") closeOthers(draft, state, channel);
+      state.channels.add(channel);
+      draft.text(channel, literal);
+    },
+    noTextIn(name),
+  );
+}
+
+/** The answer begins: reasoning is over. */
+function closeOthers(draft: FrameDraft, state: Choice, channel: string): void {
+  for (const other of state.channels) {
+    if (other === channel) continue;
+    draft.closes.push(other);
+    state.channels.delete(other);
+  }
+}
+
+function readFragment(draft: FrameDraft, state: Choice, item: JsonNode): boolean {
+  const index = asIndex(get(item, "index"));
+  const form = callForm(item);
+  if (index === undefined || form === undefined || state.finished) return false;
+  if (index > state.last) {
+    closeCall(draft, state.open);
+    state.last = index;
+    state.open = openCall(draft, callKey(state.index, index), { form, body: get(item, form) });
+  } else if (index < state.last) {
+    return false;
+  }
+  return continues(draft, state.open, { form, body: get(item, form) });
+}
+
+function readLegacy(draft: FrameDraft, state: Choice, body: JsonNode): boolean {
+  if (state.finished) return false;
+  state.legacy ??= openCall(draft, legacyKey(state.index), { form: "function", body });
+  return continues(draft, state.legacy, { form: "function", body });
+}
+
+type Fragment = { readonly form: CallForm; readonly body: JsonNode | undefined };
+
+/** The first fragment has the name; undefined without one. */
+function openCall(draft: FrameDraft, key: string, { form, body }: Fragment): OpenCall | undefined {
+  const name = textOf(get(body, "name"));
+  if (name === undefined || name === "") return undefined;
+  const { argsForm } = CALL_FORMS[form];
+  draft.calls.push({ kind: "open", key, name: new Content(name), execution: "client", argsForm });
+  return { key, name, form };
+}
+
+/** Takes the arguments of a fragment that agrees with its call. Some servers repeat name and type. */
+function continues(draft: FrameDraft, call: OpenCall | undefined, fragment: Fragment): boolean {
+  const { form, body } = fragment;
+  const name = get(body, "name");
+  const args = get(body, CALL_FORMS[form].args);
+  // A fragment without a body (an id alone) has the default form and says nothing about its call's.
+  if (call === undefined || (body !== undefined && form !== call.form)) return false;
+  if (name !== undefined && textOf(name) !== call.name && textOf(name) !== "") return false;
+  if (args !== undefined && args.kind !== "string") return false;
+  if (args !== undefined && args.value !== "") {
+    draft.calls.push({ kind: "args", key: call.key, text: args.value });
+  }
+  return true;
+}
+
+function closeCall(draft: FrameDraft, call: OpenCall | undefined): void {
+  if (call !== undefined) draft.calls.push({ kind: "close", key: call.key });
+}
+
+/** Some servers repeat the finish in their usage chunk. */
+function finishChoice(draft: FrameDraft, state: Choice): void {
+  if (!state.finished) {
+    closeCall(draft, state.open);
+    closeCall(draft, state.legacy);
+  }
+  state.finished = true;
+  draft.closes.push(...state.channels);
+  state.channels.clear();
+}
