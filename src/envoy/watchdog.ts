@@ -33,8 +33,10 @@ export function openWatchdog(clock: Clock, limitMs = 2000): Watchdog {
   };
   beat();
   const workerData: WatchdogData = { memory, limitMs };
+  // Its output is not piped: that would make our standard error non-blocking.
+  const options = { workerData, stdout: true, stderr: true };
   // No listener for its errors: a watchdog that fails takes the process with it.
-  const thread = new Worker(new URL("./watchdog-thread.ts", import.meta.url), { workerData });
+  const thread = new Worker(new URL("./watchdog-thread.ts", import.meta.url), options);
   thread.unref();
   return {
     async close() {

@@ -1,8 +1,8 @@
 /** A process with a watchdog, for `watchdog.slow.ts`: what it does with its event loop is its argument. */
-import { writeSync } from "node:fs";
 import { decisionId } from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { openWatchdog } from "../../src/envoy/watchdog.ts";
+import { createLog } from "../../src/telemetry/log.ts";
 
 const clock: Clock = {
   wallUs: () => BigInt(Date.now()) * 1000n,
@@ -23,8 +23,11 @@ const spin = (untilMs: number): void => {
 const acts: Record<string, () => void | Promise<void>> = {
   /** Blocks for ever, once the watchdog has surely started. */
   block: () => void setTimeout(() => spin(Number.POSITIVE_INFINITY), LIMIT_MS),
-  /** Blocks in a write to standard error that nobody reads. */
-  mute: () => void setTimeout(() => writeSync(2, "x".repeat(4_000_000)), LIMIT_MS),
+  /** Blocks in the diary, which nobody reads. */
+  mute() {
+    const log = createLog(clock);
+    for (;;) log("service_started");
+  },
   /** Busy, but never for as long as the limit. */
   async busy() {
     while (performance.now() < deadline) {

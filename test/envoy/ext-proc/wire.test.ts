@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import type { EnvoyEvent } from "../../../src/envoy/ext-proc/decode.ts";
+import { encodeBodyReply, encodeHeadersReply } from "../../../src/envoy/ext-proc/encode.ts";
+import { NO_EDITS } from "../../../src/exchange/http.ts";
+import { bothReadings, serialize, VECTORS } from "./readings.ts";
+import { readResponse } from "./second-decoder.ts";
+
+describe("ext_proc messages recorded from Envoy", () => {
+  const vectors = JSON.parse(readFileSync(VECTORS, "utf8")) as string[];
+  const events = vectors.map((vector) => bothReadings(Buffer.from(vector, "base64")));
+  const find = <K extends EnvoyEvent["kind"]>(kind: K): Extract<EnvoyEvent, { kind: K }>[] =>
+    events.filter((event): event is Extract<EnvoyEvent, { kind: K }> => event.kind === kind);
+
+  it("are read alike by proto-loader and by google-protobuf", () => {
+    assert.ok(events.length >= 8);
+  });
+
+  it("carry method, path and route of the request", () => {
+    const heads = find("request_headers").map(({ head }) => head);
+    assert.deepEqual(
+      heads.map(({ method, path, route, endOfStream }) => ({ method, path, route, endOfStream })),
+      Array(2).fill({
+        method: "POST",
+        path: "/v1/chat/completions",
+        route: "llm-main",
+        endOfStream: false,
+      }),
+    );
+  });
+
+  it("tell the model's response from one of Envoy's own", () => {
+    const heads = find("response_headers").map(({ head }) => head);
+    assert.deepEqual(
+      heads.map(({ status, local }) => ({ status, local })),
+      Array(2).fill({ status: 200, local: false }),
+    );
+  });
+
+  it("end each direction once", () => {
+    const requests = find("request_body").map(({ chunk }) => chunk.endOfStream);
+    assert.deepEqual(requests, [true, true]);
+    assert.equal(find("response_body").at(-1)?.chunk.endOfStream, true);
+  });
+});
+
+describe("ext_proc replies", () => {
+  it("put header values where Envoy reads them, and overwrite", () => {
+    const edits = { set: [["x-limen-decision", "allow"]] as const, remove: ["content-length"] };
+    const { message } = encodeHeadersReply("response", { kind: "pass", edits });
+    assert.deepEqual(readResponse(serialize(message)), {
+      response_headers: {
+        response: {
+          header_mutation: {
+            set_headers: [
+              {
+                header: { key: "x-limen-decision", raw_value: "allow" },
+                append: { value: false },
+                append_action: 2,
+              },
+            ],
+            remove_headers: ["content-length"],
+          },
+        },
+      },
+    });
+  });
+
+  it("name both body modes in an override, and every other mode", () => {
+    const reply = { kind: "pass", edits: NO_EDITS, responseBody: "streamed" } as const;
+    const { message } = encodeHeadersReply("response", reply);
+    assert.deepEqual(readResponse(serialize(message))["mode_override"], {
+      request_header_mode: 1,
+      response_header_mode: 1,
+      request_body_mode: 2,
+      response_body_mode: 1,
+      request_trailer_mode: 2,
+      response_trailer_mode: 2,
+    });
+  });
+
+  it("refuse with a status and let nothing follow", () => {
+    const reply = { status: 403, headers: [], body: "{}", details: "limen_no_policy" };
+    const encoded = encodeHeadersReply("request", { kind: "refuse", reply });
+    assert.equal(encoded.last, true);
+    assert.deepEqual(readResponse(serialize(encoded.message))["immediate_response"], {
+      status: { code: 403 },
+      headers: {},
+      body: "{}",
+      details: "limen_no_policy",
+    });
+  });
+
+  it("clear a body instead of replacing it by an empty one", () => {
+    const body = { kind: "replace", body: new Uint8Array(0), edits: NO_EDITS } as const;
+    const encoded = encodeBodyReply("response", body);
+    assert.deepEqual(readResponse(serialize(encoded?.message ?? {})), {
+      response_body: { response: { header_mutation: {}, body_mutation: { clear_body: true } } },
+    });
+  });
+
+  it("do not answer what must not be answered", () => {
+    assert.equal(encodeBodyReply("response", { kind: "silent" }), undefined);
+  });
+});
