@@ -25,7 +25,7 @@ const DEFAULTS = {
   messages: 1000,
   maxOutputTokens: 131_072,
   jsonDepth: 64,
-  passThrough: ["OPTIONS *", "GET /v1/models", "GET /v1/models/*"],
+  passThrough: ["GET /v1/models", "GET /v1/models/*", "OPTIONS *"],
   injection: { user: "flag", document: "deny", tool: "deny", hidden: "deny" },
   pii: { action: "flag", entities: PII_ENTITIES },
   secrets: "redact",
