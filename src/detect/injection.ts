@@ -1,0 +1,127 @@
+/**
+ * Instructions aimed at the model, by where a text comes from: applies the rules to each reading of the text and
+ * joins what several families say close together. No learned tier yet: what is phrased unlike every rule passes.
+ */
+import { ruleId } from "../core/brand.ts";
+import type { Finding, FindingKind } from "../core/finding.ts";
+import type { Provenance, Span } from "../core/segment.ts";
+import { readingsOf } from "./normalise.ts";
+import { pattern, patternSet, Subject } from "./re2.ts";
+import { type Family, RULES, type Rule, type Scope } from "./rules.ts";
+import type { View } from "./view.ts";
+
+/** Per place of a text: which rules speak, from which score on it is flagged, what it is called. */
+type Slot = {
+  readonly scopes: readonly Scope[];
+  readonly threshold: number;
+  readonly kind: FindingKind;
+};
+const DATA: Slot = {
+  scopes: ["direct", "embedded", "turns"],
+  threshold: 6_000,
+  kind: "injection.embedded",
+};
+const SLOTS: Readonly<Record<Provenance, Slot>> = {
+  user: { scopes: ["direct", "turns"], threshold: 6_500, kind: "injection.direct" },
+  assistant: { scopes: ["turns"], threshold: 7_000, kind: "injection.direct" },
+  tool: DATA,
+  document: DATA,
+  // Any caller may write a system message, and retrieved text is put there.
+  system: DATA,
+  hidden: { ...DATA, threshold: 4_000, kind: "injection.hidden" },
+};
+
+/** What families say in the same or in neighbouring stretches of this many units, they say of one thing. */
+const STRETCH = 400;
+/** What out-of-sight characters inside a text add to what its rules say. */
+const DISGUISE = 3_000;
+/** A quoted phrase in a text about attacks is worth this part of the same phrase said to the model. */
+const QUOTED = 0.4;
+const CONTEXT = 200;
+
+const compiled = RULES.map((rule) => ({ rule, pattern: pattern(`(?i)${rule.pattern}`) }));
+const prefilter = patternSet(RULES.map((rule) => `(?i)${rule.pattern}`));
+const discussion = pattern(
+  "(?i)prompt[- ]injection|jailbreak|attack|malicious|adversar|vulnerab|exploit|owasp|red[- ]team|guardrail|for example|such as|e\\.g\\.|phrases?\\b|called|detect|filter|block|flag",
+);
+
+type Hit = { readonly rule: Rule; readonly span: Span; readonly weight: number };
+
+/** `"..."`, `'...'`, backticks and typographic quotes directly before the match. */
+const isQuoted = (text: string, start: number): boolean =>
+  start > 0 && "\"'`“”‘«„>".includes(text.charAt(start - 1));
+
+function weightOf(rule: Rule, span: Span, text: string): number {
+  if (!isQuoted(text, span.start)) return rule.weight;
+  const around = text.slice(Math.max(0, span.start - CONTEXT), span.end + CONTEXT);
+  return discussion.test(new Subject(around)) ? Math.round(rule.weight * QUOTED) : rule.weight;
+}
+
+function hitsIn(view: View, scopes: readonly Scope[]): readonly Hit[] {
+  const subject = new Subject(view.text);
+  return prefilter
+    .matching(subject)
+    .flatMap((index) => compiled[index] ?? [])
+    .filter(({ rule }) => scopes.includes(rule.scope))
+    .flatMap(({ rule, pattern: found }) =>
+      found
+        .spans(subject, Number.POSITIVE_INFINITY)
+        .map((span) => ({ rule, span, weight: weightOf(rule, span, view.text) })),
+    );
+}
+
+type Strongest = ReadonlyMap<Family, Hit>;
+
+/** The strongest hit of each family, stretch by stretch: linear however many hits a hostile text has. */
+function stretches(hits: readonly Hit[]): ReadonlyMap<number, Strongest> {
+  const found = new Map<number, Map<Family, Hit>>();
+  for (const hit of hits) {
+    const index = Math.floor(hit.span.start / STRETCH);
+    const families = found.get(index) ?? new Map<Family, Hit>();
+    found.set(index, families);
+    const known = families.get(hit.rule.family);
+    if (known === undefined || hit.weight > known.weight) families.set(hit.rule.family, hit);
+  }
+  return found;
+}
+
+/** Independent witnesses: 1 - (1 - a)(1 - b)..., with the strongest of each family. */
+function together(a: Strongest, b: Strongest | undefined, disguise: number): number {
+  let doubt = 1 - disguise / 10_000;
+  for (const family of new Set([...a.keys(), ...(b?.keys() ?? [])])) {
+    const weight = Math.max(a.get(family)?.weight ?? 0, b?.get(family)?.weight ?? 0);
+    doubt *= 1 - weight / 10_000;
+  }
+  return Math.round((1 - doubt) * 10_000);
+}
+
+/** The best-supported stretch of one reading, told by its strongest hit; nothing when no rule speaks. */
+function judge(view: View, slot: Slot): Finding | undefined {
+  const found = stretches(hitsIn(view, slot.scopes));
+  const disguise = view.invisible > 0 ? DISGUISE : 0;
+  let score = 0;
+  let best: Hit | undefined;
+  for (const [index, families] of found) {
+    const here = together(families, found.get(index + 1), disguise);
+    if (here <= score) continue;
+    score = here;
+    best = [...families.values()].reduce((a, b) => (b.weight > a.weight ? b : a));
+  }
+  if (best === undefined) return undefined;
+  const rule = ruleId(`injection.${best.rule.id}`);
+  const span = view.toSource(best.span);
+  return { rule, kind: slot.kind, span, score, threshold: slot.threshold };
+}
+
+/** At most one finding for the text as it stands and one for each hidden reading, flagged or not. */
+export function detectInjection(text: string, provenance: Provenance): readonly Finding[] {
+  const { plain, hidden } = readingsOf(text);
+  const slot = SLOTS[provenance];
+  const findings = [judge(plain, slot), ...hidden.map((view) => judge(view, SLOTS.hidden))];
+  return findings.filter((finding) => finding !== undefined);
+}
+
+/** Readings that `detectInjection` looks at. */
+export function countReadings(text: string): number {
+  return 1 + readingsOf(text).hidden.length;
+}

@@ -1,0 +1,72 @@
+/**
+ * Patterns on traffic. RE2 runs in linear time; this file is its only importer. Texts are matched as UTF-8
+ * bytes: the binding converts a string anew on every call, which makes iterating over matches quadratic
+ * (measured: 39 s instead of 0.3 s for 200,000 matches in 1 MB), and it loses offsets after a lone surrogate.
+ */
+import RE2 from "re2";
+import type { Span } from "../core/segment.ts";
+
+/** A text with its UTF-8 form, encoded once for all patterns. Lone surrogates become U+FFFD, one unit each. */
+export class Subject {
+  readonly text: string;
+  readonly bytes: Buffer;
+  constructor(text: string) {
+    this.text = text;
+    this.bytes = Buffer.from(text);
+  }
+}
+
+export interface Pattern {
+  test(subject: Subject): boolean;
+  /** The first `limit` matches that do not overlap, from left to right, in UTF-16 units. */
+  spans(subject: Subject, limit: number): readonly Span[];
+}
+
+/** @param source RE2 syntax; bounded repeats are unrolled, so keep their product small */
+export function pattern(source: string): Pattern {
+  const once = new RE2(source, "u");
+  const each = new RE2(source, "gu");
+  return {
+    test: (subject) => once.test(subject.bytes),
+    spans: (subject, limit) => {
+      const found: Span[] = [];
+      const units = unitCounter(subject);
+      each.lastIndex = 0;
+      while (found.length < limit) {
+        const match = each.exec(subject.bytes);
+        if (match === null) break;
+        const length = match[0].length;
+        // An empty match does not advance by itself.
+        if (length === 0) each.lastIndex += 1;
+        else found.push({ start: units(match.index), end: units(match.index + length) });
+      }
+      return found;
+    },
+  };
+}
+
+export interface PatternSet {
+  /** Indexes of the patterns that match somewhere, ascending, in one pass over the text. */
+  matching(subject: Subject): readonly number[];
+}
+
+/** @throws Error from `matching` when RE2 runs out of memory: a detector that fails never counts as clean */
+export function patternSet(sources: readonly string[]): PatternSet {
+  const set = new RE2.Set(sources, "u");
+  return { matching: (subject) => set.match(subject.bytes) };
+}
+
+/** Turns byte offsets, asked in ascending order, into UTF-16 offsets: one walk over the bytes in all. */
+function unitCounter({ text, bytes }: Subject): (offset: number) => number {
+  if (bytes.length === text.length) return (offset) => offset;
+  let at = 0;
+  let units = 0;
+  return (offset) => {
+    for (; at < offset; at += 1) {
+      const byte = bytes[at] ?? 0;
+      // Continuation bytes count nothing, the first of four bytes counts a surrogate pair.
+      if (byte < 0x80 || byte >= 0xc0) units += byte >= 0xf0 ? 2 : 1;
+    }
+    return units;
+  };
+}
