@@ -167,8 +167,10 @@ export function withData(frame: SseFrame, data: string): Uint8Array {
       written = true;
       const prefix = line.text.startsWith("data: ") ? "data: " : "data:";
       // An unterminated last line has no end of its own, but needs one between several data lines.
-      const lines = data.split("\n").join(`${line.end === "" ? "\n" : line.end}${prefix}`);
-      pieces.push(prefix, lines, line.end);
+      const end = line.end === "" ? "\n" : line.end;
+      // One space after the colon is lost in reading: a value that begins with one needs it.
+      const lines = data.split("\n").map((text) => (text[0] === " " ? "data: " : prefix) + text);
+      pieces.push(lines.join(end), line.end);
     }
   }
   return new TextEncoder().encode(pieces.join(""));

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type SseFrame, SseFramer, withData } from "../../../src/llm/framing/sse.ts";
+
+const bytes = (text: string): Uint8Array => Buffer.from(text, "utf8");
+const LIMIT = 4096;
+
+function framesOf(chunks: readonly Uint8Array[], limit = LIMIT): readonly SseFrame[] {
+  const framer = new SseFramer(limit);
+  const frames: SseFrame[] = [];
+  for (const chunk of chunks) {
+    const pushed = framer.push(chunk);
+    assert.ok(pushed.ok, "the fixture must be readable");
+    frames.push(...pushed.value);
+  }
+  const last = framer.end();
+  assert.ok(last.ok);
+  return [...frames, ...last.value];
+}
+const plain = (frames: readonly SseFrame[]) =>
+  frames.map(({ raw, event, data }) => ({ raw: Buffer.from(raw).toString("hex"), event, data }));
+const dataOf = (text: string): readonly (string | undefined)[] =>
+  framesOf([bytes(text)]).map(({ data }) => data);
+
+/** `whole` cut at the given places. */
+const cutAt = (whole: Uint8Array, places: readonly number[]): readonly Uint8Array[] => {
+  const borders = [...new Set(places.map((place) => place % (whole.length + 1)))].sort(
+    (a, b) => a - b,
+  );
+  return [0, ...borders].map((from, at) => whole.subarray(from, borders[at]));
+};
+
+describe("SSE frames", () => {
+  const rows: readonly (readonly [string, string, readonly (string | undefined)[]])[] = [
+    ["one space after the colon is not value", "data: a\n\n", ["a"]],
+    ["no space after the colon", "data:a\n\n", ["a"]],
+    ["the second space is value", "data:  a\n\n", [" a"]],
+    ["several data lines join with LF", "data: a\ndata\ndata: b\n\n", ["a\n\nb"]],
+    ["comments are no data", ": hello\n\ndata: a\n: x\n\n", [undefined, "a"]],
+    ["CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", ["a", "b", undefined]],
+    ["CR", "data: a\r\rdata: b\r\r", ["a", "b"]],
+    ["line ends mixed", "data: a\r\n\ndata: b\n\r\ndata: c\r\n\r", ["a", "b", "c"]],
+    ["an unterminated last frame", "data: a\n\ndata: b", ["a", "b"]],
+    ["a last frame without its blank line", "data: a\n", ["a"]],
+    ["a byte order mark at the start", "\ufeffdata: a\n\n", [undefined, "a"]],
+    ["a byte order mark later is a field name", "data: a\n\n\ufeffdata: b\n\n", ["a", undefined]],
+    ["blank lines between frames", "\n\ndata: a\n\n\n\ndata: b\n\n", ["a", "b"]],
+    ["other fields", "id: 1\nretry: 5\nnonsense\n\n", [undefined]],
+    ["a field with a longer name", "datax: a\n\n", [undefined]],
+    ["nothing", "", []],
+  ];
+  for (const [what, text, want] of rows) {
+    it(`read: ${what}`, () => assert.deepEqual(dataOf(text), want));
+  }
+
+  it("have the last event name", () => {
+    const [named, unnamed] = framesOf([
+      bytes("event: x\nevent: y\ndata: 1\n\nevent:\ndata: 2\n\n"),
+    ]);
+    assert.equal(named?.event, "y");
+    assert.equal(unnamed?.event, undefined);
+  });
+
+  const lines = fc.constantFrom(
+    ...[
+      "data: é😀",
+      "data:x",
+      "data",
+      ": c",
+      "event: e",
+      "id: 7",
+      "",
+      "",
+      "\ufeff",
+      "data: \ufeff",
+    ],
+  );
+  const ends = fc.constantFrom("\n", "\r\n", "\r");
+  const stream = fc
+    .array(fc.tuple(lines, ends), { maxLength: 24 })
+    .map((parts) => bytes(parts.flat().join("")));
+
+  it("are the same however the bytes are cut, and are the bytes", () => {
+    let seen = 0;
+    fc.assert(
+      fc.property(stream, fc.array(fc.nat(), { maxLength: 12 }), (whole, places) => {
+        const frames = framesOf([whole]);
+        seen += frames.length;
+        assert.deepEqual(plain(framesOf(cutAt(whole, places))), plain(frames));
+        assert.deepEqual(
+          plain(framesOf([...whole].map((byte) => Uint8Array.of(byte)))),
+          plain(frames),
+        );
+        assert.deepEqual(Buffer.concat(frames.map(({ raw }) => raw)), Buffer.from(whole));
+      }),
+    );
+    assert.ok(seen > 100, "the streams must hold frames");
+  });
+
+  it("leave as soon as the blank line is complete", () => {
+    const framer = new SseFramer(LIMIT);
+    const count = (text: string): number => {
+      const pushed = framer.push(bytes(text));
+      return pushed.ok ? pushed.value.length : -1;
+    };
+    assert.deepEqual(["data: a\n", "\n", "data: b\r\n", "\r", "\n"].map(count), [0, 1, 0, 1, 0]);
+  });
+
+  const bounds = [
+    { what: "terminated", text: `data: ${"x".repeat(56)}\n\n`, limit: 64, ok: true },
+    { what: "terminated", text: `data: ${"x".repeat(57)}\n\n`, limit: 64, ok: false },
+    { what: "unterminated", text: "x".repeat(64), limit: 64, ok: true },
+    { what: "unterminated", text: "x".repeat(65), limit: 64, ok: false },
+    { what: "nothing but blank lines", text: "\n".repeat(65), limit: 64, ok: false },
+  ];
+  for (const { what, text, limit, ok } of bounds) {
+    it(`of ${text.length} bytes, ${what}, are ${ok ? "taken" : "hold_exceeded"} under ${limit}`, () => {
+      for (const chunks of [[bytes(text)], [...text].map(bytes)]) {
+        const framer = new SseFramer(limit);
+        const results = chunks.map((chunk) => framer.push(chunk));
+        const last = results.at(-1);
+        assert.equal(last?.ok, ok);
+        if (!last?.ok) assert.equal(last?.cause, "hold_exceeded");
+        assert.equal(framer.end().ok, ok);
+      }
+    });
+  }
+
+  it("that are no UTF-8 are malformed_json, and so is all that follows", () => {
+    const framer = new SseFramer(LIMIT);
+    const broken = [...bytes("data: "), 0xff, 0x0a, 0x0a];
+    assert.deepEqual(framer.push(Uint8Array.from(broken)), { ok: false, cause: "malformed_json" });
+    assert.deepEqual(framer.push(bytes("data: a\n\n")), { ok: false, cause: "malformed_json" });
+    assert.deepEqual(framer.end(), { ok: false, cause: "malformed_json" });
+  });
+
+  it("do not share memory with a chunk that is used again", () => {
+    const framer = new SseFramer(LIMIT);
+    const chunk = Buffer.from("data: a");
+    framer.push(chunk);
+    chunk.fill("x");
+    const pushed = framer.push(bytes("\n\n"));
+    assert.equal(pushed.ok && pushed.value[0]?.data, "a");
+  });
+
+  it("of a megabyte in single bytes cost linear time", () => {
+    const framer = new SseFramer(1 << 20);
+    const one = Uint8Array.of(0x78);
+    const started = process.hrtime.bigint();
+    for (let at = 0; at < 1 << 20; at += 1) framer.push(one);
+    const ms = Number(process.hrtime.bigint() - started) / 1e6;
+    assert.ok(ms < 3000, `${ms} ms`); // quadratic copying would take minutes
+  });
+});
+
+describe("new data in a frame", () => {
+  const rewrite = (text: string, data: string): string => {
+    const [frame] = framesOf([bytes(text)]);
+    assert.ok(frame);
+    return Buffer.from(withData(frame, data)).toString();
+  };
+  const rows: readonly (readonly [string, string, string])[] = [
+    ["data: a\n\n", "b", "data: b\n\n"],
+    ["data:a\r\r", "b", "data:b\r\r"],
+    ["id: 1\r\nevent: e\r\ndata: a\r\n: c\r\n\r", "b", "id: 1\r\nevent: e\r\ndata: b\r\n: c\r\n\r"],
+    ["data: a\ndata: b\nid: 9\n\n", "c", "data: c\nid: 9\n\n"],
+    ["data: a\ndata: b\n\n", "c\nd", "data: c\ndata: d\n\n"],
+    ["data: a", "b", "data: b"],
+    ["data: a\ndata: b", "c\nd", "data: c\ndata: d\n"],
+    [": c\n\n", "b", ": c\n\n"],
+  ];
+  for (const [text, data, want] of rows) {
+    it(`turns ${JSON.stringify(text)} into ${JSON.stringify(want)}`, () => {
+      assert.equal(rewrite(text, data), want);
+    });
+  }
+
+  it("reads back as that data, with the other fields as they were", () => {
+    const fields = fc.array(fc.constantFrom("event: e", ": c", "id: 7", "data: old", "data"), {
+      minLength: 1,
+      maxLength: 5,
+    });
+    const text = fc.array(fc.constantFrom("a", "é", " ", ":", "\n"), { maxLength: 8 });
+    fc.assert(
+      fc.property(fields, text, fc.constantFrom("\n", "\r\n"), (lines, letters, end) => {
+        fc.pre(lines.some((line) => line.startsWith("data")));
+        const [frame] = framesOf([bytes(lines.map((line) => line + end).join("") + end)]);
+        assert.ok(frame);
+        const data = letters.join("");
+        const [again] = framesOf([withData(frame, data)]);
+        assert.equal(again?.data, data);
+        assert.equal(again?.event, frame.event);
+      }),
+    );
+  });
+});
