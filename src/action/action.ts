@@ -14,9 +14,9 @@ import { parseJson } from "../llm/json.ts";
 import { executionOf, lookalikes, MAX_NAME_UNITS } from "./names.ts";
 
 /** Declared and forced tools of one request; the APIs accept 128. Each is matched against every rule. */
-export const MAX_TOOLS = 1024;
+export const MAX_TOOLS = 512;
 /** Calls that a request may replay: the exchange has every one judged for the record. */
-export const MAX_HISTORY_CALLS = 4096;
+export const MAX_HISTORY_CALLS = 2048;
 const MAX_MODEL_UNITS = 256;
 export const MAX_ARGUMENT_UNITS = 256 * 1024;
 const MAX_ARGUMENT_DEPTH = 32;

@@ -7,7 +7,7 @@ import type { Execution } from "../core/inference.ts";
 import type { ActionRule } from "../core/settings.ts";
 
 /** The longest that the APIs accept is 128. Globs run over names, and names are traffic. */
-export const MAX_NAME_UNITS = 256;
+export const MAX_NAME_UNITS = 128;
 
 /** How dialects name what the provider runs by itself: `openai:web_search`, `anthropic:mcp`. */
 const PROVIDERS = ["openai:", "anthropic:"] as const;

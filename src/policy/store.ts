@@ -17,8 +17,8 @@ import { inOrder, type Source } from "./yaml.ts";
 /** The policy that ships with Limen. */
 export const DEFAULT_POLICY: string = fileURLToPath(new URL("./default.yaml", import.meta.url));
 
-/** What a ConfigMap can hold. */
-const MAX_FILE_BYTES = 1024 ** 2;
+/** All files together: what a ConfigMap can hold, and about a second of parsing. */
+const MAX_BYTES = 1024 ** 2;
 const MAX_FILES = 256;
 /** Editors and the kubelet change several names at once. */
 const SETTLE_MS = 100;
@@ -182,9 +182,16 @@ class Store implements PolicyStore {
 export async function loadPolicies(paths: readonly string[]): Promise<readonly PolicyDocument[]> {
   const unreadable: Problem[] = [];
   const sources: Source[] = [];
+  let size = 0;
   for (const path of await filesOf(paths, unreadable)) {
     const text = await readPolicy(path, unreadable);
     if (text !== undefined) sources.push({ name: path, text });
+    size += text?.length ?? 0;
+    if (size > MAX_BYTES) {
+      const what = `all files up to this one are larger than ${MAX_BYTES} characters together`;
+      unreadable.push({ where: path, what, fix: "drop what is not needed" });
+      break;
+    }
   }
   if (unreadable.length > 0) throw new LimenError("file_unreadable", unreadable);
   const problems: Problem[] = [];
@@ -229,9 +236,9 @@ async function readPolicy(path: string, problems: Problem[]): Promise<string | u
       problems.push({ where: path, what: "this is not a file", fix: "name a regular file" });
       return undefined;
     }
-    const bytes = info.size > MAX_FILE_BYTES ? undefined : await file.readFile();
-    if (bytes === undefined || bytes.length > MAX_FILE_BYTES) {
-      const what = `the file is larger than ${MAX_FILE_BYTES} bytes`;
+    const bytes = info.size > MAX_BYTES ? undefined : await file.readFile();
+    if (bytes === undefined || bytes.length > MAX_BYTES) {
+      const what = `the file is larger than ${MAX_BYTES} bytes`;
       problems.push({ where: path, what, fix: "split it" });
       return undefined;
     }

@@ -75,9 +75,11 @@ export function problemAt(
   return { where: path === "" ? where : `${where} ${path}`, ...fault, excerpt: excerptOf(place) };
 }
 
+const byWhere = new Intl.Collator("en", { numeric: true });
+
 /** Problems as a reader meets them: by file, line and column. */
 export const inOrder = (problems: readonly Problem[]): readonly Problem[] =>
-  problems.toSorted((a, b) => a.where.localeCompare(b.where, "en", { numeric: true }));
+  problems.toSorted((a, b) => byWhere.compare(a.where, b.where));
 
 export const joinPath = (path: string, step: string | number): string => {
   if (typeof step === "number") return `${path}[${step}]`;
