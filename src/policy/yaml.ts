@@ -126,7 +126,8 @@ export function parseYaml(source: Source, problems: Problem[]): readonly Value[]
   });
   const values: Value[] = [];
   for (const document of documents) {
-    for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
+    // After the first mistake of syntax the parser stumbles over all that follows: the echo is not news.
+    for (const { code, message, pos } of [...document.errors, ...document.warnings].slice(0, 1)) {
       const place = { file, start: pos[0], end: pos[1] };
       const fault = SYNTAX[code] ?? { what: message, fix: "correct the YAML syntax" };
       problems.push(problemAt(place, "", fault));

@@ -36,7 +36,7 @@ describe("policy/yaml", () => {
   ];
   for (const [name, text, message] of refused) {
     it(`refuses ${name}, with its place`, () => {
-      assert.equal(read(text).problems[0], message);
+      assert.deepEqual(read(text).problems, [message]);
     });
   }
 
