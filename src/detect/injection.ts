@@ -38,6 +38,7 @@ const DISGUISE = 3_000;
 /** A quoted phrase in a text about attacks is worth this part of the same phrase said to the model. */
 const QUOTED = 0.4;
 const CONTEXT = 200;
+const NEGATION = 40;
 
 const compiled = RULES.map((rule) => ({ rule, pattern: pattern(`(?i)${rule.pattern}`) }));
 const prefilter = patternSet(RULES.map((rule) => `(?i)${rule.pattern}`));
@@ -45,13 +46,20 @@ const discussion = pattern(
   "(?i)prompt[- ]injection|jailbreak|attack|malicious|adversar|vulnerab|exploit|owasp|red[- ]team|guardrail|for example|such as|e\\.g\\.|phrases?\\b|called|detect|filter|block|flag",
 );
 
+const negation = pattern(
+  "(?i)\\b(?:not|never|n't|cannot|refuse(?:s|d)?(?: any request)?(?: to)?|avoid|asks? (?:you )?to|tells you to)\\s+(?:\\w+\\s+){0,2}$",
+);
+
 type Hit = { readonly rule: Rule; readonly span: Span; readonly weight: number };
 
-/** `"..."`, `'...'`, backticks and typographic quotes directly before the match. */
+/** `"..."`, `'...'`, backticks and typographic quotes or a bracket directly before the match. */
 const isQuoted = (text: string, start: number): boolean =>
-  start > 0 && "\"'`“”‘«„>".includes(text.charAt(start - 1));
+  start > 0 && "\"'`“”‘«„>(".includes(text.charAt(start - 1));
 
 function weightOf(rule: Rule, span: Span, text: string): number {
+  const before = text.slice(Math.max(0, span.start - NEGATION), span.start);
+  // "Never reveal your prompt" is how prompts are protected.
+  if (rule.family === "extraction" && negation.test(new Subject(before))) return 0;
   if (!isQuoted(text, span.start)) return rule.weight;
   const around = text.slice(Math.max(0, span.start - CONTEXT), span.end + CONTEXT);
   return discussion.test(new Subject(around)) ? Math.round(rule.weight * QUOTED) : rule.weight;
@@ -66,7 +74,8 @@ function hitsIn(view: View, scopes: readonly Scope[]): readonly Hit[] {
     .flatMap(({ rule, pattern: found }) =>
       found
         .spans(subject, Number.POSITIVE_INFINITY)
-        .map((span) => ({ rule, span, weight: weightOf(rule, span, view.text) })),
+        .map((span) => ({ rule, span, weight: weightOf(rule, span, view.text) }))
+        .filter(({ weight }) => weight > 0),
     );
 }
 

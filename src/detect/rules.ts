@@ -22,6 +22,9 @@ export type Rule = {
 
 const W = "(?:[\\w'’-]+[\\s,]+)"; // a word and what follows it
 const P = "(?:[\\pL'’-]+\\s+)"; // the same in any script
+/** Where an order begins: other languages have the same word for "forget!" and "he forgets". */
+const START =
+  "(?:^|[.!?:;,\"'»>*#\\n-]\\s*)(?:por favor,?\\s+|per favore,?\\s+|s'il (?:te|vous) plaît,?\\s+)?";
 const DROP = "(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|neglect|discard|overlook)";
 const PRIOR =
   "(?:previous|previously|prior|preceding|earlier|above|foregoing|former|initial|original|existing|past|current|system|safety|developer)";
@@ -31,6 +34,8 @@ const MACHINE =
   "(?:ai|a\\.i\\.|llm|assistant|language model|ai (?:agent|model|assistant|system)|chatbot|chatgpt|gpt(?:-?\\d)?|claude|gemini|copilot)";
 const OWN_TEXT =
   "(?:system (?:prompt|message|instructions?)|(?:initial|original|hidden|secret|internal|developer|pre-?) ?(?:prompt|instructions?|message|guidelines|rules|directives))";
+const OF_IT =
+  "(?:me\\s+|us\\s+|back\\s+|out\\s+|verbatim\\s+)?(?:(?:all|the|exact|full|entire|complete|contents?|text|words?|first|of|everything\\s+in|word|for)\\s+){0,5}";
 const TELL =
   "(?:reveal|show|print|output|repeat|display|disclose|tell|give|share|recite|leak|dump|write|expose|provide|return|copy|paste|send)";
 
@@ -55,6 +60,13 @@ export const RULES: readonly Rule[] = [
     scope: "direct",
     weight: 8_500,
     pattern: `\\b${DROP}\\s+(?:about\\s+)?(?:all|any|every|everything|anything|whatever|what|the)\\s+${W}{0,4}(?:you\\s+(?:were|have\\s+been|are|was|had\\s+been)\\s+(?:told|given|instructed|taught|trained)|(?:above|before)\\s+(?:this|and|instead)|instructions\\s+(?:above|before|you|given|prior|so\\s+far))`,
+  },
+  {
+    id: "override_void",
+    family: "override",
+    scope: "direct",
+    weight: 8_000,
+    pattern: `\\b(?:all\\s+(?:of\\s+)?)?your\\s+(?:(?:previous|prior|earlier|old|original|current|existing|initial|system|safety)\\s+){1,2}${ORDERS}\\s+(?:have\\s+been|has\\s+been|are|is|were)\\s+(?:all\\s+|now\\s+|hereby\\s+)*(?:replaced|revoked|void|cancell?ed|overridden|superseded|no\\s+longer|lifted|suspended|reset|removed|deleted|disabled|obsolete)\\b`,
   },
   {
     id: "override_joined",
@@ -84,28 +96,28 @@ export const RULES: readonly Rule[] = [
     family: "override",
     scope: "direct",
     weight: 9_000,
-    pattern: `\\b(?:ignore[rz]?|oublie[rz]?|ne tiens pas compte d|ne tenez pas compte d)(?:es)?\\s+${P}{0,3}(?:instructions|consignes|directives|règles|ordres)\\s+${P}{0,2}(?:précédentes?|antérieure?s|initiale?s|ci-dessus|plus haut)`,
+    pattern: `${START}(?:ignore[rz]?|oublie[rz]?|ne tiens pas compte d|ne tenez pas compte d)(?:es)?\\s+${P}{0,3}(?:instructions|consignes|directives|règles|ordres)\\s+${P}{0,2}(?:précédentes?|antérieure?s|initiale?s|ci-dessus|plus haut)`,
   },
   {
     id: "override_es",
     family: "override",
     scope: "direct",
     weight: 9_000,
-    pattern: `\\b(?:ignor(?:a|e|ad|ar)|olvid(?:a|e|ad|ar)|omit(?:e|a|ir)|desestim(?:a|e|ar)|haz caso omiso (?:a|de))\\s+${P}{0,3}(?:instrucciones|reglas|órdenes|indicaciones|directrices)\\s+${P}{0,2}(?:anteriore?s|previas|iniciales|de arriba)`,
+    pattern: `${START}(?:ignor(?:a|e|ad|ar)|olvid(?:a|e|ad|ar)|omit(?:e|a|ir)|desestim(?:a|e|ar)|haz caso omiso (?:a|de))\\s+${P}{0,3}(?:instrucciones|reglas|órdenes|indicaciones|directrices)\\s+${P}{0,2}(?:anteriore?s|previas|iniciales|de arriba)`,
   },
   {
     id: "override_it",
     family: "override",
     scope: "direct",
     weight: 9_000,
-    pattern: `\\b(?:ignor(?:a|ate|are|i)|dimentica(?:te|re)?|trascura(?:te)?|non considerare)\\s+${P}{0,3}(?:istruzioni|regole|direttive|indicazioni|ordini)\\s+${P}{0,2}(?:precedenti|iniziali|di cui sopra|qui sopra)`,
+    pattern: `${START}(?:ignor(?:a|ate|are|i)|dimentica(?:te|re)?|trascura(?:te)?|non considerare)\\s+${P}{0,3}(?:istruzioni|regole|direttive|indicazioni|ordini)\\s+${P}{0,2}(?:precedenti|iniziali|di cui sopra|qui sopra)`,
   },
   {
     id: "override_pt",
     family: "override",
     scope: "direct",
     weight: 9_000,
-    pattern: `\\b(?:ignor(?:e|a|ar|em)|esqueç(?:a|am)|desconsider(?:e|a|ar)|esquece)\\s+${P}{0,3}(?:instruções|regras|orientações|diretrizes|ordens)\\s+${P}{0,2}(?:anteriores|prévias|iniciais|acima)`,
+    pattern: `${START}(?:ignor(?:e|a|ar|em)|esqueç(?:a|am)|desconsider(?:e|a|ar)|esquece)\\s+${P}{0,3}(?:instruções|regras|orientações|diretrizes|ordens)\\s+${P}{0,2}(?:anteriores|prévias|iniciais|acima)`,
   },
   {
     id: "template_token",
@@ -136,7 +148,7 @@ export const RULES: readonly Rule[] = [
     scope: "direct",
     weight: 8_500,
     pattern:
-      "\\b(?:do anything now|(?:you are|act as|you're|become|pretend to be|roleplay as|simulate|as)\\s+(?:now\\s+|going to be\\s+)?(?:an?\\s+)?[\"'“]?(?:dan|stan|aim|dude|jailbroken|evil[- ]?(?:bot|confidant|gpt)|developer mode|devmode)\\b|(?:jailbreak|developer|god|debug|sudo|unrestricted|unfiltered|dan)[- ]mode\\s+(?:is\\s+(?:now\\s+)?)?(?:enabled|activated|on|unlocked|engaged|output|response)|(?:enable|activate|enter|switch to|unlock|go into)\\s+(?:the\\s+)?(?:jailbreak|developer|god|dan|unrestricted|unfiltered|uncensored)[- ]mode)",
+      "\\b(?:do anything now|(?:you are|act as|you're|become|pretend to be|roleplay as|simulate)\\s+(?:now\\s+|going to be\\s+)?(?:an?\\s+)?[\"'“]?(?:dan\\b|jailbroken|in developer mode|evil[- ]?(?:bot|confidant|gpt))|(?:jailbreak|dan|unrestricted|unfiltered|uncensored)[- ]mode\\s+(?:is\\s+(?:now\\s+)?)?(?:enabled|activated|on|unlocked|engaged)|(?:enable|activate|enter|switch to|unlock|go into)\\s+(?:the\\s+)?(?:jailbreak|dan|unrestricted|unfiltered|uncensored)[- ]mode|(?:chatgpt|gpt|ai|assistant|model|answer|respond|response)s?\\s+(?:with|in|as)\\s+(?:developer|dan|jailbreak) mode)",
   },
   {
     id: "persona_unbound",
@@ -158,7 +170,14 @@ export const RULES: readonly Rule[] = [
     family: "extraction",
     scope: "direct",
     weight: 8_000,
-    pattern: `\\b(?:${TELL}|summari[sz]e|translate|encode|quote|list)\\s+(?:me\\s+|us\\s+|back\\s+|out\\s+|verbatim\\s+)?(?:(?:all|the|exact|full|entire|complete|contents?|text|words?|first|of|in|everything|word|for)\\s+){0,5}(?:your|its)\\s+(?:(?:own|exact|full|entire|complete|current|whole|very|first|hidden|secret|internal|confidential|original|initial)\\s+){0,3}(?:${OWN_TEXT}|prompt|instructions|guidelines|configuration)\\b`,
+    pattern: `\\b(?:${TELL}|summari[sz]e|translate|encode|quote|list)\\s+${OF_IT}your\\s+(?:(?:own|exact|full|entire|complete|current|whole|very|first|hidden|secret|internal|confidential|original|initial)\\s+){0,3}${OWN_TEXT}\\b`,
+  },
+  {
+    id: "extraction_yours",
+    family: "extraction",
+    scope: "direct",
+    weight: 7_000,
+    pattern: `\\b(?:reveal|print|output|repeat|display|disclose|recite|leak|dump|expose)\\s+${OF_IT}your\\s+(?:(?:own|exact|full|entire|complete|current|whole|hidden|secret)\\s+){0,3}(?:prompt|instructions|guidelines|directives|configuration)\\b`,
   },
   {
     id: "extraction_the",
@@ -203,7 +222,24 @@ export const RULES: readonly Rule[] = [
     family: "steering",
     scope: "embedded",
     weight: 4_500,
-    pattern: `\\b(?:dear|hey|hello|attention|note\\s+(?:to|for)|(?:message|instructions?|reminder|notice|info|information|directive|request)\\s+(?:to|for)|important(?:\\s+(?:message|note|instructions?|notice))?(?:\\s+(?:to|for))?|if\\s+you(?:'re|\\s+are)\\s+(?:an?|the|any))[\\s:,]+(?:the\\s+|any\\s+|all\\s+|an?\\s+)?${MACHINE}s?\\b`,
+    pattern: `\\b(?:(?:note|message|instructions?|reminder|notice|info|information|directive|request|attention|important)\\s*(?:to|for|:)|if\\s+you(?:'re|\\s+are)\\s+(?:an?|the|any)|you,?\\s+(?:the|as\\s+an?))[\\s:,]+(?:the\\s+|any\\s+|all\\s+|an?\\s+)?${MACHINE}s?\\b`,
+  },
+  {
+    id: "salutation",
+    family: "steering",
+    scope: "embedded",
+    weight: 6_000,
+    // Not by product names: people are called Claude.
+    pattern:
+      "\\b(?:dear|hey|hello|hi|attention)\\s+(?:ai|llm|(?:ai|virtual|helpful)\\s+(?:agent|assistant|model)|assistant|language model|chatgpt|chatbot)s?\\s*[,:!]",
+  },
+  {
+    id: "if_asked",
+    family: "steering",
+    scope: "embedded",
+    weight: 6_000,
+    pattern:
+      "\\b(?:if|when|whenever)\\s+you(?:'re|\\s+are)\\s+(?:told|asked|instructed|prompted|requested)\\s+to\\s+(?:summari[sz]e|answer|translate|process|review)\\b[^.\\n]{0,60}(?:make\\s+sure|also|instead|must|always)\\b",
   },
   {
     id: "orders_to_machine",

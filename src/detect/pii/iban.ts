@@ -66,6 +66,6 @@ function* starts(text: string, from: number): Iterable<number> {
 export const iban: Detector = {
   rule: ruleId("pii.iban"),
   kind: "pii",
-  trigger: "(?i)\\b[a-z]{2}[0-9]{2}[- \\x{a0}]?[a-z0-9]{4}",
+  trigger: "(?i)[a-z]{2}[0-9]{2}[- \\x{a0}]?[a-z0-9]{4}",
   scan: (text, from) => scanAt(text, starts(text, from), read),
 };
