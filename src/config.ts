@@ -22,7 +22,7 @@ import {
 import { DEFAULT_POLICY } from "./policy/store.ts";
 import { inOrder, parseYaml, problemAt, quote } from "./policy/yaml.ts";
 
-export type HostPort = { readonly host: string; readonly port: number };
+type HostPort = { readonly host: string; readonly port: number };
 
 /** Who may talk to the gRPC port, and how. All paths are absolute. */
 export type Listen =

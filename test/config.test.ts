@@ -123,6 +123,11 @@ drain: {seconds: 0}
       "limen.yaml:1:10 listen[0]: an address needs one of tls and transport; add tls: {cert, key, ca, peers}, or transport: mesh",
     ],
     [
+      "tls beside a transport",
+      "listen: {address: a:1, transport: mesh, tls: {cert: a, key: b, ca: c, peers: [p]}}",
+      "limen.yaml:1:9 listen: an address needs one of tls and transport; add tls: {cert, key, ca, peers}, or transport: mesh",
+    ],
+    [
       "tls without peers",
       "listen: {address: a:1, tls: {cert: a, key: b, ca: c, peers: []}}",
       "limen.yaml:1:61 listen.tls.peers: the list is empty; write an entry, or leave an optional key out",

@@ -25,14 +25,17 @@ const MAX_KEPT = 256;
 /** Model names are traffic. A longer one is treated as unknown: every policy on models may match it. */
 const MAX_MODEL_UNITS = 256;
 
-/** SHA-256 over the canonical JSON of the documents, sorted by name. */
+/**
+ * SHA-256 over the canonical JSON of the documents.
+ * @param documents sorted by name, as `parsePolicies` gives them
+ */
 export function digestOf(documents: readonly PolicyDocument[]): Label {
-  const sorted = byName(documents);
-  const text = `[${sorted.map((document) => canonicalJson(document.written)).join(",")}]`;
+  const text = `[${documents.map((document) => canonicalJson(document.written)).join(",")}]`;
   return ownLabel(createHash("sha256").update(text).digest("hex"));
 }
 
 /**
+ * @param documents sorted by name, as `parsePolicies` gives them
  * @throws Error when a factory does: the settings of every policy alone and of all together are built here,
  *   so that a control that cannot be built fails the load and not an exchange
  */
@@ -40,7 +43,7 @@ export function compile(
   documents: readonly PolicyDocument[],
   factories: ControlFactories,
 ): PolicySet {
-  const policies = byName(documents).map(compilePolicy);
+  const policies = documents.map(compilePolicy);
   const effective = keeper(policies, factories);
   for (const policy of policies)
     effective([policy], policy.models === undefined ? undefined : policy);
@@ -57,9 +60,6 @@ export function compile(
     },
   });
 }
-
-const byName = (documents: readonly PolicyDocument[]): readonly PolicyDocument[] =>
-  documents.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 
 type Policy = {
   readonly index: number;

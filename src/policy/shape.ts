@@ -195,7 +195,7 @@ function unknownKey(
 }
 
 /** The word that a typing mistake was probably meant to be: at most a third of it is different. */
-export function nearest(written: string, words: readonly string[]): string | undefined {
+function nearest(written: string, words: readonly string[]): string | undefined {
   const plain = (s: string): string => s.toLowerCase().replace(/[_\s-]/g, "");
   const distances = words.map((w) => ({ w, d: distance(plain(written), plain(w)) }));
   const best = distances.reduce((a, b) => (b.d < a.d ? b : a), {

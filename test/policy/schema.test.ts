@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
 import { CAUSES, causes, policyKey } from "../../src/core/cause.ts";
 import type { Problem } from "../../src/core/errors.ts";
 import { parsePolicies } from "../../src/policy/schema.ts";
+import { DEFAULT_POLICY } from "../../src/policy/store.ts";
 import { inOrder } from "../../src/policy/yaml.ts";
 import { parse, policy } from "./files.ts";
 
@@ -305,5 +308,41 @@ describe("policy/schema", () => {
       durability: "bounded",
       budgetMs: { request: 7, responseChunk: 8 },
     });
+  });
+
+  it("reads any text to the end: a document, or problems that say where", () => {
+    const whole = readFileSync(DEFAULT_POLICY, "utf8");
+    const places = fc.nat({ max: whole.length });
+    const inserted = fc.oneof(
+      fc.constantFrom(
+        "\n",
+        ": ",
+        "- ",
+        "{",
+        "]",
+        "'",
+        '"',
+        "&a ",
+        "*a ",
+        "---\n",
+        "\t",
+        "null",
+        "!x ",
+      ),
+      fc.string({ unit: "binary", maxLength: 5 }),
+    );
+    let broken = 0;
+    fc.assert(
+      fc.property(places, fc.nat({ max: 20 }), inserted, (at, removed, text) => {
+        const problems = problemsOf(whole.slice(0, at) + text + whole.slice(at + removed));
+        if (problems.length > 0) broken += 1;
+        for (const { where, what, fix } of problems) {
+          assert.match(where, /^p\.yaml/);
+          assert.ok(what !== "" && fix !== "");
+        }
+      }),
+      { numRuns: 200 },
+    );
+    assert.ok(broken > 20);
   });
 });

@@ -215,6 +215,17 @@ describe("policy/store", () => {
     assert.deepEqual(live.store.current().names, ["p2"]);
   });
 
+  it("ends a reload that is under way without effect when it is closed", async () => {
+    using folder = new Folder();
+    const live = await opened(folder.write("p.yaml", policy("p")));
+    folder.write("p.yaml", policy("q"));
+    const reload = live.store.reload();
+    await Promise.resolve(); // the reload has begun and waits for the disk
+    live.store.close();
+    await reload;
+    assert.deepEqual([live.events, live.store.current().names], [[], ["p"]]);
+  });
+
   it("does nothing after it is closed", async () => {
     using folder = new Folder();
     const file = folder.write("p.yaml", policy("p"));
