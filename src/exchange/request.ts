@@ -137,7 +137,6 @@ function runControls(
   const controls: ControlEntry[] = [];
   const findings: Finding[] = [];
   let verdict: Verdict = ALLOW;
-  const started = clock.monotonicMs();
   for (const [layer, control] of layers) {
     const before = clock.monotonicMs();
     const judged = guarded(() => control.judgeRequest(request));
@@ -151,8 +150,6 @@ function runControls(
   if (request.media && policy.settings.failure.media_not_inspected === "deny") {
     return fail("media_not_inspected");
   }
-  const late = clock.monotonicMs() - started > policy.settings.budgetMs.request;
-  if (late && policy.settings.failure.detector_timeout === "deny") return fail("detector_timeout");
   return ok({ verdict, findings, controls });
 }
 

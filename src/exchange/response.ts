@@ -146,7 +146,6 @@ export class ResponseSide {
 
   async #whole({ form, dialect }: Whole, bytes: Uint8Array): Promise<BodyReply> {
     const judge = this.#judge();
-    const started = this.#context.ledger.elapsedMs;
     const run = guarded(() =>
       form === "error" ? judgeError(bytes, judge) : judgeAnswer(bytes, dialect, judge),
     );
@@ -160,7 +159,6 @@ export class ResponseSide {
     }
     const answer = judged.value;
     if (answer.refusal !== undefined) return this.#refuseBody(answer.refusal, answer);
-    if (this.#isLate(started)) return this.#refuseBody("response_timeout", answer);
     const mutated = answer.body !== undefined;
     const action = form === "error" ? "provider_error" : mutated ? "mutated" : undefined;
     return this.#release(bytes, answer.body, {
@@ -199,12 +197,10 @@ export class ResponseSide {
 
   async #step(state: Live, bytes: Uint8Array, endOfStream: boolean): Promise<BodyReply> {
     const { live } = state;
-    const started = this.#context.ledger.elapsedMs;
     const run = guarded(() => live.push(bytes, endOfStream));
     if (!run.ok) return this.#refuseLive(state, run.cause, []);
     const step = run.value;
     if (step.kind === "refuse") return this.#refuseLive(state, step.reason, step.bytes);
-    if (this.#isLate(started)) return this.#refuseLive(state, "response_timeout", []);
     const out = Buffer.concat(step.bytes);
     this.#bytesOut += out.length;
     if (endOfStream || live.terminal) {
@@ -256,12 +252,6 @@ export class ResponseSide {
 
   #isOpen(cause: Cause): boolean {
     return this.#context.decision.policy?.settings.failure[cause] === "allow";
-  }
-
-  #isLate(startedMs: number): boolean {
-    const budgetMs = this.#context.decision.policy?.settings.budgetMs.responseChunk ?? 0;
-    const late = this.#context.ledger.elapsedMs - startedMs > budgetMs;
-    return late && !this.#isOpen("response_timeout");
   }
 
   #judge(): CallJudge {
