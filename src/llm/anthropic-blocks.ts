@@ -90,7 +90,8 @@ export function readBlock(
       if (!readContent(value, sink, { by, place: "request" })) return false;
     } else if (value.kind !== "string" || !noBlockText(block, name)) {
       readText(value, emit, noBlockText);
-      if (holdsMedia(value)) sink.media();
+      // A citation names the file it is from; the file itself is not in the answer.
+      if (name !== "citations" && holdsMedia(value)) sink.media();
     }
   }
   return true;
@@ -104,7 +105,7 @@ export function readContent(
 ): boolean {
   if (content === undefined || isNull(content)) return true;
   if (content.kind === "string") {
-    sink.text(content, at.by, "plain");
+    readText(content, (literal) => sink.text(literal, at.by, "plain"), noBlockText);
     return true;
   }
   return asItems(content)?.every((block) => readBlock(block, sink, at)) === true;

@@ -37,7 +37,6 @@ export class FrameDraft {
   /** Texts that come whole in this frame: each a channel of its own, closed at once. */
   whole(node: JsonNode | undefined, noText: NoText, nextChannel: () => string): void {
     const emit = (literal: JsonString): void => {
-      if (literal.value === "") return;
       const channel = nextChannel();
       this.text(channel, literal);
       this.closes.push(channel);

@@ -153,7 +153,7 @@ function readMessage(draft: Draft, message: JsonNode, at: number): void {
 
 /** A string, or an array of typed parts: the same prompt either way. */
 function readContent(draft: Draft, content: JsonNode, emit: Emit): void {
-  if (content.kind === "string") emit(content);
+  if (content.kind === "string") readText(content, emit, named());
   const parts = content.kind === "string" || isNull(content) ? [] : asItems(content);
   if (parts === undefined) draft.known = false;
   for (const part of parts ?? []) {

@@ -28,7 +28,7 @@ import {
   noTextIn,
 } from "./openai-chat-response.ts";
 import { ChatWriter } from "./openai-chat-write.ts";
-import { named, readText } from "./text.ts";
+import { type NoText, named } from "./text.ts";
 
 const NOT_IN_CHOICE = new Set(["index", "delta", "finish_reason", "logprobs"]);
 /** Largest `n` of the API: more choices than that are not its stream. */
@@ -137,8 +137,12 @@ export class OpenAiChatStream implements StreamReader {
     for (const [name, value] of delta.members) {
       if (name === "content" && !isNull(value) && value.kind !== "string") return false;
       draft.media ||= isMedia(name) && !isNull(value);
+      const channel = `${state.index}/${name}`;
+      if (name === "content" && textOf(value)) closeOthers(draft, state, channel);
       if (name === "annotations") draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
-      else if (!NOT_IN_MESSAGE.has(name)) readChannels(draft, state, [name, value]);
+      else if (!NOT_IN_MESSAGE.has(name)) {
+        readChannels(draft, state, value, { channel, noText: noTextIn(name) });
+      }
     }
     const list = get(delta, "tool_calls");
     const items = list === undefined ? [] : asItems(list);
@@ -150,31 +154,36 @@ export class OpenAiChatStream implements StreamReader {
   }
 }
 
-/** Texts that go on from chunk to chunk: one channel per field, or per string below a field. */
-function readChannels(draft: FrameDraft, state: Choice, [name, value]: [string, JsonNode]): void {
-  let below = 0;
-  readText(
-    value,
-    (literal) => {
-      const suffix = value.kind === "string" ? "" : `/${below}`;
-      below += 1;
-      if (literal.value === "") return;
-      const channel = `${state.index}/${name}${suffix}`;
-      if (name === "content") closeOthers(draft, state, channel);
-      state.channels.add(channel);
-      draft.text(channel, literal);
-    },
-    noTextIn(name),
-  );
+type Place = { readonly channel: string; readonly noText: NoText };
+
+/** Texts that go on from chunk to chunk: one channel per string, named by its path. */
+function readChannels(draft: FrameDraft, state: Choice, value: JsonNode, place: Place): void {
+  const { channel, noText } = place;
+  if (value.kind === "string") {
+    if (value.value !== "") state.channels.add(channel);
+    draft.text(channel, value);
+  } else if (value.kind === "array") {
+    for (const [at, item] of value.items.entries()) {
+      readChannels(draft, state, item, { channel: `${channel}/${at}`, noText });
+    }
+  } else if (value.kind === "object") {
+    for (const [name, member] of value.members) {
+      if (member.kind === "string" && noText(value, name)) continue;
+      readChannels(draft, state, member, { channel: `${channel}/${name}`, noText });
+    }
+  }
 }
 
 /** The answer begins: reasoning is over. */
 function closeOthers(draft: FrameDraft, state: Choice, channel: string): void {
   for (const other of state.channels) {
-    if (other === channel) continue;
-    draft.closes.push(other);
-    state.channels.delete(other);
+    if (other !== channel) closeChannel(draft, state, other);
   }
+}
+
+function closeChannel(draft: FrameDraft, state: Choice, channel: string): void {
+  draft.closes.push(channel);
+  state.channels.delete(channel);
 }
 
 function readFragment(draft: FrameDraft, state: Choice, item: JsonNode): boolean {
@@ -234,6 +243,5 @@ function finishChoice(draft: FrameDraft, state: Choice): void {
     closeCall(draft, state.legacy);
   }
   state.finished = true;
-  draft.closes.push(...state.channels);
-  state.channels.clear();
+  for (const channel of state.channels) closeChannel(draft, state, channel);
 }

@@ -16,11 +16,12 @@ export const named =
   (_, name) =>
     names.includes(name);
 
-/** The strings below an object of the API, whose keys are the API's words. */
+/** The strings (empty ones say nothing) below an object of the API, whose keys are the API's words. */
 export function readText(node: JsonNode | undefined, emit: Emit, noText: NoText): void {
   if (node === undefined) return;
-  if (node.kind === "string") emit(node);
-  else if (node.kind === "array") for (const item of node.items) readText(item, emit, noText);
+  if (node.kind === "string") {
+    if (node.value !== "") emit(node);
+  } else if (node.kind === "array") for (const item of node.items) readText(item, emit, noText);
   else if (node.kind === "object") {
     for (const [name, member] of node.members) {
       if (member.kind !== "string" || !noText(node, name)) readText(member, emit, noText);
@@ -31,7 +32,7 @@ export function readText(node: JsonNode | undefined, emit: Emit, noText: NoText)
 /** The strings below a value that its author shaped freely (schemas, arguments, unknown fields), keys included. */
 export function readFreely(node: JsonNode, emit: Emit): void {
   if (node.kind === "string") {
-    if (!SCHEMA_WORDS.has(node.value)) emit(node);
+    if (node.value !== "" && !SCHEMA_WORDS.has(node.value)) emit(node);
   } else if (node.kind === "array") {
     for (const item of node.items) readFreely(item, emit);
   } else if (node.kind === "object") {
