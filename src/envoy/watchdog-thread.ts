@@ -37,4 +37,5 @@ function endProcess(): void {
   // Still here: the first process of a container is exempt from signals of its own namespace, SIGKILL
   // too, and a thread may neither exit nor abort. A trap instruction is a fault, which kills it as well.
   setFlagsFromString("--allow-natives-syntax");
+  runInThisContext("%SystemBreak()");
 }
