@@ -56,6 +56,7 @@ describe("watchdog", () => {
     if (spawnSync("unshare", [...wrap, "true"]).status !== 0) this.skip();
     const { signal, stderr } = spawnSync("unshare", [...wrap, process.execPath, child, "block"], {
       encoding: "utf8",
+      killSignal: "SIGKILL", // unshare ignores SIGTERM while its child runs
       timeout: 9000,
     });
     assert.equal(JSON.parse(stderr).event, "event_loop_stalled");
