@@ -39,13 +39,7 @@ export const CAUSES = {
     "the arguments of a tool call are not one strict JSON object",
   ),
   hold_exceeded: row(403, "allowable", "a held part of a stream is larger than the policy's bound"),
-  detector_error: row(403, "allowable", "a detector failed"),
-  detector_timeout: row(403, "allowable", "the request was not judged within budgetMs.request"),
-  response_timeout: row(
-    403,
-    "allowable",
-    "a part of the response was not judged within budgetMs.responseChunk",
-  ),
+  detector_error: row(403, "never", "a detector failed: a defect, not something to open"),
   media_not_inspected: row(
     403,
     "allowable",

@@ -69,9 +69,7 @@ export type PolicySettings = {
   readonly ingress: IngressSettings;
   readonly egress: EgressSettings;
   readonly action: ActionSettings;
-  readonly audit: { readonly durability: "strict" | "bounded" };
   readonly failure: Readonly<Record<Cause, "deny" | "allow">>;
-  readonly budgetMs: { readonly request: number; readonly responseChunk: number };
 };
 
 export type { DialectId };

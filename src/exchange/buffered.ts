@@ -13,6 +13,9 @@ import { compose, literalOf, redactionEdit } from "./splice.ts";
 export type ResponseDecision = {
   /** Set when nothing of the response may reach the client. */
   readonly refusal: Reason | undefined;
+  /** Why text was changed. */
+  readonly mutation: Reason | undefined;
+  readonly actionMs: number;
   /** The body that leaves when it differs from the one that came. */
   readonly body: Uint8Array | undefined;
   readonly served: Label;
@@ -40,10 +43,12 @@ export function judgeAnswer(
   );
   const tools: ToolEntry[] = [];
   const refused = new Map<string, string>();
+  let actionMs = 0;
   const findings = [...texts.findings];
   for (const call of calls) {
     const judged = judgeCall(call, judge);
     tools.push(judged.entry);
+    actionMs += judged.ms;
     for (const finding of judged.findings) findings.push(finding);
     if (judged.sentence !== undefined) refused.set(call.key, judged.sentence);
   }
@@ -51,6 +56,8 @@ export function judgeAnswer(
   const edits = compose([...texts.edits, ...withoutCalls]);
   return ok({
     refusal: texts.refusal,
+    mutation: texts.mutation,
+    actionMs,
     body: edits.length === 0 ? undefined : Buffer.from(applyEdits(text, edits)),
     served: model === undefined ? OTHER : label(model.reveal(), judge.printable),
     findings,
@@ -65,12 +72,13 @@ export function judgeError(bytes: Uint8Array, judge: CallJudge): Result<Response
   const text = decodeUtf8(bytes);
   if (!text.ok) return fail("unsupported_media_type" satisfies Cause);
   const root = parseJson(text.value, { depth: judge.policy.settings.ingress.limits.jsonDepth });
-  const nothing = { served: OTHER, tools: [], media: false } as const;
+  const nothing = { served: OTHER, tools: [], media: false, actionMs: 0 } as const;
   if (root.ok) {
     const judged = judgeLiterals(text.value, stringsOf(root.value), judge);
     return ok({
       ...nothing,
       refusal: judged.refusal,
+      mutation: judged.mutation,
       findings: judged.findings,
       body:
         judged.edits.length === 0
@@ -86,6 +94,7 @@ export function judgeError(bytes: Uint8Array, judge: CallJudge): Result<Response
   return ok({
     ...nothing,
     refusal: verdict.kind === "deny" ? verdict.reason : undefined,
+    mutation: verdict.kind === "mutate" ? verdict.reason : undefined,
     findings,
     body: edits.length === 0 ? undefined : Buffer.from(applyEdits(text.value, compose(edits))),
   });
@@ -105,6 +114,7 @@ function readJson(
 
 type JudgedTexts = {
   readonly refusal: Reason | undefined;
+  readonly mutation: Reason | undefined;
   readonly edits: readonly Edit[];
   readonly findings: readonly Finding[];
 };
@@ -131,6 +141,7 @@ function judgeLiterals(
   const edits: Edit[] = [];
   const findings: Finding[] = [];
   let refusal: Reason | undefined;
+  let mutation: Reason | undefined;
   for (const literal of literals) {
     const judged = judge.policy.controls.egress.judgeText(literal.value, 0, true);
     for (const finding of judged.findings) findings.push(finding);
@@ -139,12 +150,13 @@ function judgeLiterals(
     // A signed text is kept or refused whole (see live.ts).
     if (verdict.kind === "deny" || literal.signed === true) refusal ??= verdict.reason;
     else {
+      mutation ??= verdict.reason;
       for (const redaction of verdict.redactions)
         edits.push(redactionEdit(text, literal, redaction));
       edits.push(...companions(literal));
     }
   }
-  return { refusal, edits, findings };
+  return { refusal, mutation, edits, findings };
 }
 
 /** Every string value below a node, in order; iterative, the depth is the parser's limit. */

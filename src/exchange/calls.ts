@@ -1,6 +1,7 @@
 /** Judges complete calls of a model: the action control on the call, the egress control on its arguments. */
 import type { Label } from "../core/brand.ts";
 import { label } from "../core/brand.ts";
+import type { Clock } from "../core/clock.ts";
 import type { CallVerdict } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
 import type { ToolCall } from "../core/inference.ts";
@@ -13,6 +14,7 @@ export type CallJudge = {
   readonly printable: ReadonlySet<string>;
   readonly model: string;
   readonly decisionId: string;
+  readonly clock: Clock;
 };
 
 export type JudgedCall = {
@@ -20,6 +22,7 @@ export type JudgedCall = {
   readonly sentence: string | undefined;
   readonly entry: ToolEntry;
   readonly findings: readonly Finding[];
+  readonly ms: number;
 };
 
 export const toolEntry = (
@@ -37,10 +40,16 @@ export const toolEntry = (
 /** A provider ran the call already: it cannot be taken back, only recorded. */
 export function judgeCall(call: ToolCall, judge: CallJudge): JudgedCall {
   const { action, egress } = judge.policy.controls;
+  const started = judge.clock.monotonicMs();
   let verdict: CallVerdict = action.judgeCall(call, judge.model);
   const text = egress.judgeArguments(call.args.reveal());
-  if (verdict.kind === "allow" && text.verdict.kind === "deny") verdict = text.verdict;
   const name = call.name.reveal();
+  if (verdict.kind !== "allow" && verdict.reason === "malformed_arguments") {
+    // Opened by policy: what the rules say of the tool, whatever its arguments.
+    const open = judge.policy.settings.failure.malformed_arguments === "allow";
+    if (open) verdict = action.judgeTool(name, call.execution, judge.model);
+  }
+  if (verdict.kind === "allow" && text.verdict.kind === "deny") verdict = text.verdict;
   const refused = verdict.kind !== "allow" && call.execution === "client";
   return {
     sentence:
@@ -49,5 +58,6 @@ export function judgeCall(call: ToolCall, judge: CallJudge): JudgedCall {
         : undefined,
     entry: toolEntry(label(name, judge.printable), verdict, "call"),
     findings: text.findings,
+    ms: judge.clock.monotonicMs() - started,
   };
 }

@@ -2,7 +2,7 @@
 import type { RuleId } from "../core/brand.ts";
 import type { Finding } from "../core/finding.ts";
 import type { ControlEntry, FindingCount, ToolEntry } from "../core/record.ts";
-import type { Verdict } from "../core/verdict.ts";
+import type { Reason, Verdict } from "../core/verdict.ts";
 
 /** Longest lists of a record: an entry of the log holds 65,535 bytes (C2SP tlog-tiles). */
 const MAX_ROWS = 64;
@@ -30,6 +30,41 @@ export function distinctTools(entries: readonly ToolEntry[]): readonly ToolEntry
     if (rows.size < MAX_ROWS && !rows.has(key)) rows.set(key, entry);
   }
   return [...rows.values()];
+}
+
+/** What the two controls of a response came to. */
+export type ResponseEvidence = {
+  readonly tools: readonly ToolEntry[];
+  /** Why the response, or the rest of it, was refused. */
+  readonly refusal: Reason | undefined;
+  /** Why text was changed. */
+  readonly mutation: Reason | undefined;
+  /** Time in the action control. */
+  readonly actionMs: number;
+};
+
+/** @param ms time in both controls together */
+export function responseControls(evidence: ResponseEvidence, ms: number): readonly ControlEntry[] {
+  const { tools, refusal, mutation, actionMs } = evidence;
+  const reason = refusal ?? mutation;
+  const kind = refusal !== undefined ? "deny" : mutation !== undefined ? "mutate" : "allow";
+  const micros = (value: number): number => Math.round(value * 1000);
+  const egress: ControlEntry = {
+    layer: "egress",
+    verdict: kind,
+    us: micros(Math.max(0, ms - actionMs)),
+    ...(reason === undefined ? {} : { reason }),
+  };
+  if (tools.length === 0) return [egress];
+  const worst = tools.find(({ verdict }) => verdict !== "allow") ?? tools[0];
+  const action: ControlEntry = {
+    layer: "action",
+    verdict: worst === undefined || worst.verdict === "allow" ? "allow" : "deny",
+    us: micros(actionMs),
+    ...(worst?.reason === undefined ? {} : { reason: worst.reason }),
+    ...(worst === undefined ? {} : { rule: worst.rule }),
+  };
+  return [egress, action];
 }
 
 export const controlEntry = (

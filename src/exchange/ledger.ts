@@ -66,6 +66,10 @@ export class Ledger {
     this.#startedMs = deps.clock.monotonicMs();
   }
 
+  get clock(): Clock {
+    return this.#deps.clock;
+  }
+
   /** Milliseconds since the exchange began. */
   get elapsedMs(): number {
     return this.#deps.clock.monotonicMs() - this.#startedMs;

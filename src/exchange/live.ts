@@ -40,7 +40,8 @@ type OpenCall = {
 export type LiveEvidence = WindowReport & {
   readonly findings: Finding[];
   readonly tools: ToolEntry[];
-  redacted: boolean;
+  mutation: Reason | undefined;
+  actionMs: number;
   media: boolean;
   model: Content | undefined;
   providerFailed: boolean;
@@ -70,7 +71,8 @@ export class LiveResponse {
     findings: [],
     tools: [],
     refusal: undefined,
-    redacted: false,
+    mutation: undefined,
+    actionMs: 0,
     media: false,
     model: undefined,
     providerFailed: false,
@@ -195,6 +197,7 @@ export class LiveResponse {
     call.judged = true;
     call.args.length = 0;
     this.evidence.tools.push(judged.entry);
+    this.evidence.actionMs += judged.ms;
     for (const finding of judged.findings) this.evidence.findings.push(finding);
     if (judged.sentence !== undefined) this.#refused.set(key, judged.sentence);
   }
@@ -228,7 +231,6 @@ export class LiveResponse {
       if (own.length > 0) edits.push(...own, ...text.piece.companions);
     }
     if (this.evidence.refusal !== undefined) return;
-    this.evidence.redacted ||= edits.length > 0;
     const writing = this.#reader.write(view, this.#refused);
     if (writing.kind === "drop") return;
     const all = compose([...edits, ...writing.edits]);
@@ -242,6 +244,7 @@ export class LiveResponse {
     return redactions.map(({ span, replacement, reason }) => {
       // A signed text is kept or refused whole: its client would send the edited one back and be turned away.
       if (piece.signed) this.evidence.refusal ??= reason;
+      this.evidence.mutation ??= reason;
       const from = Math.max(span.start, start);
       return redactionEdit(data, piece.literal, {
         span: { start: from - start, end: Math.min(span.end, end) - start },

@@ -2,6 +2,8 @@
  * The response direction of one exchange. A whole body is judged while Envoy still holds the headers, so its refusal
  * is a clean status; a stream flows through `live.ts`, and its refusal is the API's own error event.
  */
+
+import { label } from "../core/brand.ts";
 import type { Cause } from "../core/cause.ts";
 import { isCause } from "../core/cause.ts";
 import type { Coverage, Outcome } from "../core/record.ts";
@@ -10,6 +12,7 @@ import type { Dialect } from "../llm/dialect.ts";
 import { refusalStatus } from "../llm/refusal.ts";
 import { judgeAnswer, judgeError, type ResponseDecision } from "./buffered.ts";
 import type { CallJudge } from "./calls.ts";
+import { responseControls } from "./evidence.ts";
 import { isSuccess, responseKind } from "./heads.ts";
 import {
   type BodyChunk,
@@ -60,6 +63,8 @@ export class ResponseSide {
   #status = 0;
   #bytesIn = 0;
   #bytesOut = 0;
+  /** Time in the controls. */
+  #judgedMs = 0;
   #streamed = false;
 
   constructor(context: ResponseContext) {
@@ -122,7 +127,7 @@ export class ResponseSide {
 
   /** The stream to Envoy is gone before the response was. */
   async abandon(): Promise<void> {
-    const live = this.#state.kind === "live" ? liveFacts(this.#state.live) : undefined;
+    const live = this.#state.kind === "live" ? this.#liveFacts(this.#state.live) : undefined;
     const state = live === undefined ? "none" : "partial";
     await this.#finish({
       ...live,
@@ -146,6 +151,7 @@ export class ResponseSide {
 
   async #whole({ form, dialect }: Whole, bytes: Uint8Array): Promise<BodyReply> {
     const judge = this.#judge();
+    const started = this.#context.ledger.elapsedMs;
     const run = guarded(() =>
       form === "error" ? judgeError(bytes, judge) : judgeAnswer(bytes, dialect, judge),
     );
@@ -158,11 +164,12 @@ export class ResponseSide {
       });
     }
     const answer = judged.value;
+    this.#judgedMs = this.#context.ledger.elapsedMs - started;
     if (answer.refusal !== undefined) return this.#refuseBody(answer.refusal, answer);
     const mutated = answer.body !== undefined;
     const action = form === "error" ? "provider_error" : mutated ? "mutated" : undefined;
     return this.#release(bytes, answer.body, {
-      ...answerFacts(answer),
+      ...this.#answerFacts(answer),
       ...(action === undefined ? {} : { action }),
     });
   }
@@ -184,7 +191,7 @@ export class ResponseSide {
     const facts =
       seen === undefined
         ? { coverage: isCause(reason) ? unreadBy(reason) : { state: "full" as const } }
-        : answerFacts(seen);
+        : this.#answerFacts(seen);
     return { kind: "refuse", reply: await this.#refuse(reason, facts) };
   }
 
@@ -197,15 +204,17 @@ export class ResponseSide {
 
   async #step(state: Live, bytes: Uint8Array, endOfStream: boolean): Promise<BodyReply> {
     const { live } = state;
+    const started = this.#context.ledger.elapsedMs;
     const run = guarded(() => live.push(bytes, endOfStream));
     if (!run.ok) return this.#refuseLive(state, run.cause, []);
+    this.#judgedMs += this.#context.ledger.elapsedMs - started;
     const step = run.value;
     if (step.kind === "refuse") return this.#refuseLive(state, step.reason, step.bytes);
     const out = Buffer.concat(step.bytes);
     this.#bytesOut += out.length;
     if (endOfStream || live.terminal) {
       const action = this.#liveAction(live);
-      const facts = { ...liveFacts(live), ...(action === undefined ? {} : { action }) };
+      const facts = { ...this.#liveFacts(live), ...(action === undefined ? {} : { action }) };
       if (!(await this.#finish(facts))) return this.#refuseLive(state, "audit_unavailable", []);
     }
     if (endOfStream) this.#state = { kind: "ended" };
@@ -225,7 +234,7 @@ export class ResponseSide {
     const refusal = { reason, status: refusalStatus(reason), decisionId: ledger.id };
     const body = Buffer.concat([...bytes, Buffer.from(dialect.refusalEvent(refusal))]);
     this.#bytesOut += body.length;
-    const facts = { ...liveFacts(live), reason, action: refusedAction(reason) };
+    const facts = { ...this.#liveFacts(live), reason, action: refusedAction(reason) };
     // Without a record only the event leaves, and not the text in front of it.
     if (await this.#finish(facts)) return { kind: "replace", body, edits: NO_EDITS };
     const unrecorded = { ...refusal, reason: "audit_unavailable" } as const;
@@ -237,7 +246,30 @@ export class ResponseSide {
     if (evidence.opened !== undefined) return "failed_open";
     if (evidence.providerFailed) return "provider_error";
     const refusedCall = evidence.tools.some(({ verdict }) => verdict !== "allow");
-    return evidence.redacted || refusedCall ? "mutated" : undefined;
+    return evidence.mutation !== undefined || refusedCall ? "mutated" : undefined;
+  }
+
+  #answerFacts(answer: ResponseDecision): OutcomeFacts {
+    return {
+      served: answer.served,
+      controls: responseControls(answer, this.#judgedMs),
+      findings: answer.findings,
+      tools: answer.tools,
+      coverage: readAll(answer.media),
+    };
+  }
+
+  #liveFacts({ evidence }: LiveResponse): OutcomeFacts {
+    const { findings, tools, media, opened, model } = evidence;
+    const served =
+      model === undefined ? {} : { served: label(model.reveal(), this.#context.printable) };
+    return {
+      ...served,
+      controls: responseControls(evidence, this.#judgedMs),
+      findings,
+      tools,
+      coverage: opened === undefined ? readAll(media) : { state: "partial", cause: opened },
+    };
   }
 
   #finish(facts: OutcomeFacts): Promise<boolean> {
@@ -257,7 +289,8 @@ export class ResponseSide {
   #judge(): CallJudge {
     const { decision, printable, ledger } = this.#context;
     if (decision.policy === undefined) throw new Error("a dialect without a policy");
-    return { policy: decision.policy, printable, model: decision.modelName, decisionId: ledger.id };
+    const { policy, modelName: model } = decision;
+    return { policy, printable, model, decisionId: ledger.id, clock: ledger.clock };
   }
 
   #answerEdits(): HeaderEdits {
@@ -283,19 +316,3 @@ const unreadBy = (cause: Cause): Coverage => ({ state: "none", cause });
 
 const readAll = (media: boolean): Coverage =>
   media ? { state: "partial", cause: "media_not_inspected" } : { state: "full" };
-
-const answerFacts = (answer: ResponseDecision): OutcomeFacts => ({
-  served: answer.served,
-  findings: answer.findings,
-  tools: answer.tools,
-  coverage: readAll(answer.media),
-});
-
-const liveFacts = ({ evidence }: LiveResponse): OutcomeFacts => ({
-  findings: evidence.findings,
-  tools: evidence.tools,
-  coverage:
-    evidence.opened === undefined
-      ? readAll(evidence.media)
-      : { state: "partial", cause: evidence.opened },
-});

@@ -32,7 +32,6 @@ const DEFAULTS = {
   promptLeak: "deny",
   holdBytes: 4096,
   toolHoldBytes: MiB,
-  budgetMs: { request: 250, responseChunk: 50 },
 } as const;
 
 type Said = readonly PolicySpec[];
@@ -165,13 +164,6 @@ export function merge(specs: Said, models: readonly string[]): PolicySettings {
     ingress: ingress(specs, models),
     egress: egress(specs),
     action: action(specs),
-    audit: {
-      durability: strictest(
-        ["bounded", "strict"],
-        all(specs, (spec) => spec.durability),
-        "strict",
-      ),
-    },
     failure: forEachCause((cause) =>
       strictest(
         ["allow", "deny"],
@@ -179,15 +171,5 @@ export function merge(specs: Said, models: readonly string[]): PolicySettings {
         CAUSES[cause].fallback,
       ),
     ),
-    budgetMs: {
-      request: smallest(
-        all(specs, (spec) => spec.budgetMs?.request),
-        DEFAULTS.budgetMs.request,
-      ),
-      responseChunk: smallest(
-        all(specs, (spec) => spec.budgetMs?.responseChunk),
-        DEFAULTS.budgetMs.responseChunk,
-      ),
-    },
   };
 }

@@ -226,8 +226,6 @@ const failure = object((key) =>
   ),
 );
 
-const budget = integer("milliseconds", 1, 60_000);
-
 const spec = object((key) => ({
   selector: key.optional(
     "selector",
@@ -246,16 +244,9 @@ const spec = object((key) => ({
   action: key.optional("action", action),
   durability: key.optional(
     "audit",
-    object((audit) => audit.required("durability", word(["strict", "bounded"], "a durability"))),
+    object((audit) => audit.required("durability", word(["strict"], "a durability that exists"))),
   ),
   failure: key.optional("failure", failure),
-  budgetMs: key.optional(
-    "budgetMs",
-    object((part) => ({
-      request: part.optional("request", budget),
-      responseChunk: part.optional("responseChunk", budget),
-    })),
-  ),
 }));
 
 /** What one document says; what it does not say is undefined. */

@@ -91,7 +91,6 @@ describe("policy/compile", () => {
       assert.deepEqual(settings?.action, { kind: "unlisted" });
       assert.equal(settings?.failure.unknown_shape, "deny");
       assert.equal(settings?.failure.media_not_inspected, "allow");
-      assert.equal(settings?.audit.durability, "strict");
       assert.equal(settings?.ingress.limits.bodyBytes, 8_388_608);
     });
 
@@ -104,9 +103,7 @@ describe("policy/compile", () => {
             secrets: {action: deny}}
   egress: {pii: {action: flag, entities: [iban]}, promptLeak: {action: flag, canaries: [canary-bb]}}
   action: {default: allow, rules: [{id: x, decision: allow, tools: [x]}], definitions: {unlisted: deny}}
-  audit: {durability: bounded}
-  failure: {unknownShape: allow, detectorError: allow}
-  budgetMs: {request: 10}`,
+  failure: {unknownShape: allow, encodedBody: allow}`,
         ),
         policy(
           "b",
@@ -115,7 +112,6 @@ describe("policy/compile", () => {
             secrets: {action: redact}}
   egress: {pii: {action: redact, entities: [email]}, promptLeak: {action: off, canaries: [canary-aa]}}
   action: {rules: [{id: y, decision: deny, tools: [y]}]}
-  audit: {durability: strict}
   failure: {unknownShape: deny}`,
         ),
       ).select(chat)?.settings;
@@ -137,10 +133,8 @@ describe("policy/compile", () => {
         ],
         unlistedDefinitions: "deny",
       });
-      assert.equal(settings?.audit.durability, "strict");
       assert.equal(settings?.failure.unknown_shape, "deny");
-      assert.equal(settings?.failure.detector_error, "allow"); // the other says nothing about it
-      assert.deepEqual(settings?.budgetMs, { request: 10, responseChunk: 50 });
+      assert.equal(settings?.failure.encoded_body, "allow"); // the other says nothing about it
     });
 
     it("adds no entities of a policy that looks for none", () => {
@@ -185,7 +179,6 @@ describe("policy/compile", () => {
       ),
       egress: maybe(fc.record({ pii, holdBytes: fc.integer({ min: 512, max: 999 }) })),
       failure: maybe(fc.record({ unknownShape: one("allow", "deny") })),
-      audit: maybe(fc.record({ durability: one("strict", "bounded") })),
     });
     const specs = fc.array(spec, { minLength: 2, maxLength: 5 });
     const texts = (list: readonly unknown[]) =>
@@ -238,8 +231,6 @@ describe("policy/compile", () => {
             }
             if (said.failure?.unknownShape === "deny")
               assert.equal(merged.failure.unknown_shape, "deny");
-            if (said.audit?.durability === "strict")
-              assert.equal(merged.audit.durability, "strict");
           }
         }),
         { numRuns: 60 },

@@ -227,13 +227,13 @@ describe("policy/schema", () => {
   });
 
   it("reports everything that is wrong in several documents at once, in reading order", () => {
-    const text = `${policy("A", "{mode: x}")}---\n${policy("b", "{budgetMs: {request: 0}, foo: 1}")}`;
+    const text = `${policy("A", "{mode: x}")}---\n${policy("b", "{egress: {holdBytes: 0}, foo: 1}")}`;
     assert.deepEqual(
       problemsOf(text).map((problem) => problem.where),
       [
         "p.yaml:3:18 metadata.name",
         "p.yaml:4:14 spec.mode",
-        "p.yaml:9:28 spec.budgetMs.request",
+        "p.yaml:9:28 spec.egress.holdBytes",
         "p.yaml:9:32 spec.foo",
       ],
     );
@@ -273,9 +273,8 @@ describe("policy/schema", () => {
     default: allow
     rules: [{id: r, decision: ask, tools: [t], models: [m]}]
     definitions: {unlisted: deny}
-  audit: {durability: bounded}
-  failure: {unknownShape: allow}
-  budgetMs: {request: 7, responseChunk: 8}`,
+  audit: {durability: strict}
+  failure: {unknownShape: allow}`,
       ),
     );
     const { failure, ...rest } = document?.spec ?? {};
@@ -305,8 +304,7 @@ describe("policy/schema", () => {
         rules: [{ id: "r", decision: "ask", tools: ["t"], models: ["m"] }],
         unlistedDefinitions: "deny",
       },
-      durability: "bounded",
-      budgetMs: { request: 7, responseChunk: 8 },
+      durability: "strict",
     });
   });
 

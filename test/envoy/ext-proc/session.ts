@@ -123,10 +123,10 @@ function applied(headers: Record<string, string>, mutation: Mutation | undefined
   }
 }
 
-const bodyAfter = (mutation: Mutation | undefined, original: Buffer): Buffer => {
+const bodyAfter = (mutation: Mutation | undefined, original: Uint8Array): Buffer => {
   const changed = mutation?.body_mutation;
   if (changed?.clear_body === true) return Buffer.alloc(0);
-  return changed?.body === undefined ? original : Buffer.from(changed.body);
+  return changed?.body === undefined ? Buffer.from(original) : Buffer.from(changed.body);
 };
 
 const attributes = (fields: Record<string, string>) => ({
@@ -227,7 +227,7 @@ async function talk(session: Session, wire: Wire, failed: () => unknown): Promis
   let client = refusal(head);
   if (client !== undefined) return { upstream: undefined, client };
   applied(up, (head["request_headers"] as { response: Mutation }).response);
-  let sent = body;
+  let sent: Uint8Array = body;
   if (!end_of_stream) {
     wire.push({ request: "request_body", request_body: { body, end_of_stream: true } });
     const reply = await wire.next(failed);
@@ -237,7 +237,7 @@ async function talk(session: Session, wire: Wire, failed: () => unknown): Promis
     applied(up, mutation);
     sent = bodyAfter(mutation, body);
   }
-  const upstream = { body: sent.toString(), headers: up };
+  const upstream = { body: Buffer.from(sent).toString(), headers: up };
   assert.ok(response !== undefined, "the request reached the provider, which has no response");
   return { upstream, client: await respond(response, wire, failed) };
 }
