@@ -3,7 +3,15 @@
  * counted in words and kept small, so that the automaton stays small too. A rule matches how an instruction is
  * given, not what it is about: texts that discuss attacks use the same nouns in other moods.
  */
-export type Family = "override" | "spoof" | "persona" | "extraction" | "exfiltration" | "steering";
+export type Family =
+  | "override"
+  | "spoof"
+  | "persona"
+  | "extraction"
+  | "exfiltration"
+  | "address" // speaks to the machine
+  | "secrecy" // keeps its user out
+  | "steering"; // gives it work
 
 /**
  * Where a rule speaks. `direct`: whoever writes the text attacks the model; said anywhere it is the same attack.
@@ -199,7 +207,7 @@ export const RULES: readonly Rule[] = [
     scope: "direct",
     weight: 7_500,
     pattern:
-      "\\b(?:repeat|print|output|copy|return|recite|write|show)\\s+(?:me\\s+|back\\s+|out\\s+)?(?:(?:all|the|everything|every|each|words?|text|exact|verbatim|of|lines?|contents?|entire|whole)\\s+){1,5}(?:above|before this|written above|that precedes?)\\b(?:\\s+(?:this|starting|beginning|verbatim|and include|in a|from|message|line|word)|[.\"'”]|$)",
+      "\\b(?:repeat|print|output|copy|return|recite|write|show)\\s+(?:me\\s+|back\\s+|out\\s+)?(?:(?:all|the|everything|every|each|words?|text|exact|verbatim|of|lines?|contents?|entire|whole)\\s+){1,5}(?:above|before this|written above|that precedes?)\\b(?:,?\\s+(?:this|starting|beginning|verbatim|and include|in a|from|message|line|word)|[.\"'”]|$)",
   },
   {
     id: "extraction_start",
@@ -211,7 +219,7 @@ export const RULES: readonly Rule[] = [
   },
   {
     id: "secrecy",
-    family: "steering",
+    family: "secrecy",
     scope: "embedded",
     weight: 5_000,
     pattern:
@@ -219,14 +227,14 @@ export const RULES: readonly Rule[] = [
   },
   {
     id: "address",
-    family: "steering",
+    family: "address",
     scope: "embedded",
     weight: 4_500,
     pattern: `\\b(?:(?:note|message|instructions?|reminder|notice|info|information|directive|request|attention|important)\\s*(?:to|for|:)|if\\s+you(?:'re|\\s+are)\\s+(?:an?|the|any)|you,?\\s+(?:the|as\\s+an?))[\\s:,]+(?:the\\s+|any\\s+|all\\s+|an?\\s+)?${MACHINE}s?\\b`,
   },
   {
     id: "salutation",
-    family: "steering",
+    family: "address",
     scope: "embedded",
     weight: 6_000,
     // Not by product names: people are called Claude.

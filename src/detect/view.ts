@@ -27,13 +27,15 @@ export const through = (outer: View, inner: View): View => ({
   toSource: (span) => outer.toSource(inner.toSource(span)),
 });
 
+/** Where a piece begins in the view and in the source. `whole`: it was replaced, so only all of it is meant. */
+type Piece = { readonly at: number; readonly source: number; readonly whole: boolean };
+
 /** Builds a view from left to right: what is not replaced is kept. Memory grows with replacements, not with text. */
 export class ViewBuilder {
   readonly #source: string;
-  readonly #pieces: string[] = [];
-  /** Pairs of equal length: from view offset `#at[i]` on, the source goes on at `#from[i]`. Ascending. */
-  readonly #at: number[] = [0];
-  readonly #from: number[] = [0];
+  readonly #texts: string[] = [];
+  /** Ascending in both offsets. */
+  readonly #pieces: Piece[] = [{ at: 0, source: 0, whole: false }];
   #length = 0;
   #copied = 0;
   #invisible = 0;
@@ -47,48 +49,44 @@ export class ViewBuilder {
     this.#keep(start);
     if (text === "") this.#invisible += 1;
     else {
-      this.#mark(start);
-      this.#pieces.push(text);
+      this.#pieces.push({ at: this.#length, source: start, whole: true });
+      this.#texts.push(text);
       this.#length += text.length;
     }
     this.#copied = end;
-    this.#mark(end);
+    this.#pieces.push({ at: this.#length, source: end, whole: false });
   }
 
   build(): View {
     if (this.#copied === 0) return identity(this.#source);
     this.#keep(this.#source.length);
     return {
-      text: this.#pieces.join(""),
+      text: this.#texts.join(""),
       invisible: this.#invisible,
       toSource: ({ start, end }) => ({
-        start: this.#sourceOf(start),
-        end: this.#sourceOf(end - 1) + 1,
+        start: this.#sourceOf(start).start,
+        end: this.#sourceOf(end - 1).end,
       }),
     };
   }
 
   #keep(until: number): void {
     if (until <= this.#copied) return;
-    this.#pieces.push(this.#source.slice(this.#copied, until));
+    this.#texts.push(this.#source.slice(this.#copied, until));
     this.#length += until - this.#copied;
   }
 
-  #mark(source: number): void {
-    this.#at.push(this.#length);
-    this.#from.push(source);
-  }
-
-  #sourceOf(offset: number): number {
+  /** What the unit at `offset` of the view stands for: the last piece that begins there or before. */
+  #sourceOf(offset: number): Span {
     let low = 0;
-    let high = this.#at.length;
+    let high = this.#pieces.length;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if ((this.#at[middle] ?? 0) <= offset) low = middle;
+      if ((this.#pieces[middle]?.at ?? 0) <= offset) low = middle;
       else high = middle;
     }
-    const source = (this.#from[low] ?? 0) + offset - (this.#at[low] ?? 0);
-    // A replacement longer than what it stands for ends where the next piece begins.
-    return Math.min(source, (this.#from[low + 1] ?? this.#source.length) - 1);
+    const { at, source, whole } = this.#pieces[low] ?? { at: 0, source: 0, whole: false };
+    if (whole) return { start: source, end: this.#pieces[low + 1]?.source ?? this.#source.length };
+    return { start: source + offset - at, end: source + offset - at + 1 };
   }
 }

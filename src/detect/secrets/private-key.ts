@@ -12,9 +12,11 @@ const DASHES = "-----";
 const LABEL_LIMIT = 40;
 /** RSA with 16,384 bits takes 12,700 characters; what is longer ends here. */
 const KEY_LIMIT = 16_384;
-/** Characters of base64 that make a key out of a mere header in a sentence. */
-const BODY_MINIMUM = 40;
+/** A run of base64 that makes a key out of a mere header in a sentence; how far it may be from the header. */
+const RUN_MINIMUM = 32;
+const RUN_WITHIN = 400;
 
+const inBase64 = alphabet(`${ALNUM}+/=`);
 const inLabel = alphabet(`${UPPER}${DIGITS} `);
 /** Base64, white space, escaped line ends, and the punctuation of encapsulated headers ("Proc-Type: 4,..."). */
 const inBody = alphabet(`${ALNUM}+/= \t\r\n\\:,.()-`);
@@ -22,7 +24,8 @@ const inBody = alphabet(`${ALNUM}+/= \t\r\n\\:,.()-`);
 /** `wanted` stands at `at`, or the text ends within it. */
 function expect(text: string, at: number, wanted: string): number {
   if (text.startsWith(wanted, at)) return at + wanted.length;
-  return wanted.startsWith(text.slice(at)) ? OPEN : NONE;
+  const cut = text.length - at < wanted.length;
+  return cut && wanted.startsWith(text.slice(at)) ? OPEN : NONE;
 }
 
 /** Reads a label and its closing dashes. */
@@ -34,20 +37,27 @@ function readLabel(text: string, start: number): number {
 
 function readBody(text: string, start: number): number {
   let at = start;
+  let run = 0;
+  let proved = false;
   while (inBody(text.charCodeAt(at))) {
     if (text[at] === "-") {
       const last = expect(text, at, END);
       if (last === OPEN) return OPEN;
       if (last !== NONE) {
         const end = readLabel(text, last);
+        if (!proved) return NONE;
         return end === NONE ? last : end;
       }
       if (text.startsWith(DASHES, at)) break; // another header: this key has no last line
     }
+    run = inBase64(text.charCodeAt(at)) ? run + 1 : 0;
+    proved ||= run >= RUN_MINIMUM;
     at += 1;
+    if (!proved && at - start > RUN_WITHIN) return NONE;
     if (at - start > KEY_LIMIT) return at;
   }
-  return at === text.length ? OPEN : at;
+  if (at === text.length) return OPEN;
+  return proved ? at : NONE;
 }
 
 function read(text: string, start: number): number {
@@ -56,8 +66,7 @@ function read(text: string, start: number): number {
   const body = readLabel(text, label);
   if (body < 0) return body;
   if (!text.slice(label, body).includes("PRIVATE KEY")) return NONE;
-  const end = readBody(text, body);
-  return end >= 0 && end - body < BODY_MINIMUM ? NONE : end;
+  return readBody(text, body);
 }
 
 /** Every dash that may open a header: a longer rule of dashes ends with the five that do. */

@@ -16,10 +16,26 @@ export type TokenShape = {
   readonly min: number;
   readonly max: number;
   /** Check digits and inner structure; `body` has no prefix. */
-  readonly genuine?: (body: string, prefix: string) => boolean;
+  readonly genuine?: (body: string) => boolean;
 };
 
-const boundary = (text: string, start: number): boolean => !isAlnum(text.charCodeAt(start - 1));
+/** Units of the alphabet that may decorate a key: `_key_`, `__key__`. */
+const DECORATION = 2;
+
+/**
+ * A key begins behind something that cannot be part of it. A run of its alphabet has few beginnings for that
+ * reason, so a text made of prefixes is read in linear time.
+ */
+function begins(text: string, start: number, inRun: Alphabet): boolean {
+  let before = start - 1;
+  for (let i = 0; i < DECORATION; i += 1) {
+    const unit = text.charCodeAt(before);
+    if (isAlnum(unit)) return false;
+    if (!inRun(unit)) return true;
+    before -= 1;
+  }
+  return !inRun(text.charCodeAt(before));
+}
 
 /** Finds the end of runs. Starts are asked in ascending order, so a run is walked once however many it holds. */
 function runs(inRun: Alphabet): (text: string, start: number) => number {
@@ -34,7 +50,7 @@ function runs(inRun: Alphabet): (text: string, start: number) => number {
 /** Reads one text; made anew for each. */
 function reader(shape: TokenShape): Read {
   const runEnd = runs(shape.alphabet);
-  const readBody = (text: string, start: number, prefix: string): number => {
+  const readBody = (text: string, start: number): number => {
     const at = runEnd(text, start);
     // One more than the longest: a full stop behind the key may be in its alphabet.
     if (at - start > shape.max + 1) return NONE;
@@ -43,24 +59,24 @@ function reader(shape: TokenShape): Read {
     const end = text[at - 1] === "." ? at - 1 : at;
     if (end - start < shape.min || end - start > shape.max) return NONE;
     const body = text.slice(start, end);
-    return !isPlaceholder(body) && (shape.genuine?.(body, prefix) ?? true) ? end : NONE;
+    return (shape.genuine?.(body) ?? true) && !isPlaceholder(body) ? end : NONE;
   };
   return (text, start) => {
     const prefix = shape.prefixes.find((known) => text.startsWith(known, start));
-    if (prefix !== undefined) return readBody(text, start + prefix.length, prefix);
+    if (prefix !== undefined) return readBody(text, start + prefix.length);
     return shape.prefixes.some((known) => known.startsWith(text.slice(start))) ? OPEN : NONE;
   };
 }
 
 /** Where a prefix stands, and where the text ends within one. */
-function starts(text: string, from: number, prefixes: readonly string[]): number[] {
+function starts(text: string, from: number, { prefixes, alphabet }: TokenShape): number[] {
   const found: number[] = [];
   for (const prefix of prefixes) {
     for (let at = text.indexOf(prefix, from); at >= 0; at = text.indexOf(prefix, at + 1)) {
-      if (boundary(text, at)) found.push(at);
+      if (begins(text, at, alphabet)) found.push(at);
     }
     for (let cut = Math.max(from, text.length - prefix.length + 1); cut < text.length; cut += 1) {
-      if (prefix.startsWith(text.slice(cut)) && boundary(text, cut)) found.push(cut);
+      if (prefix.startsWith(text.slice(cut)) && begins(text, cut, alphabet)) found.push(cut);
     }
   }
   return found.sort((a, b) => a - b);
@@ -72,5 +88,5 @@ export const token = (shape: TokenShape): Detector => ({
   rule: ruleId(`secret.${shape.id}`),
   kind: "secret",
   trigger: shape.prefixes.map(escapeRe2).join("|"),
-  scan: (text, from) => scanAt(text, starts(text, from, shape.prefixes), reader(shape)),
+  scan: (text, from) => scanAt(text, starts(text, from, shape), reader(shape)),
 });

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { fold } from "../../src/detect/fold.ts";
+import { readingsOf } from "../../src/detect/normalise.ts";
+
+const hiddenTexts = (text: string): string[] => readingsOf(text).hidden.map((view) => view.text);
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+
+describe("folding", () => {
+  const rows = [
+    ["plain ASCII stays", "plain ASCII stays"],
+    ["ｆｕｌｌ", "full"],
+    ["𝓼𝓬𝓻𝓲𝓹𝓽", "script"],
+    ["ﬁne", "fine"],
+    ["a\u200bb\u00adc\u2066d", "abcd"],
+    ["e\u0301t\u0336", "et"],
+    ["é stays composed", "é stays composed"],
+    ["pаypаl", "paypal"], // Cyrillic a
+    ["папа", "папа"],
+    ["λόγος", "λόγος"],
+    ["ﷺ", "ﷺ"], // eighteen characters: left alone
+  ] as const;
+  for (const [source, want] of rows) {
+    it(`reads ${JSON.stringify(source)} as ${JSON.stringify(want)}`, () => {
+      assert.equal(fold(source).text, want);
+    });
+  }
+
+  it("leads every span of the view back to what it stands for", () => {
+    const parts = fc.array(
+      fc.constantFrom("a", "ｂ", "\u200b", "𝓬", "…", "é", "日", "ﬁ", "\u{e0041}"),
+      {
+        maxLength: 20,
+      },
+    );
+    fc.assert(
+      fc.property(parts, fc.nat(), fc.nat(), (pieces, a, b) => {
+        const source = pieces.join("");
+        const view = fold(source);
+        if (view.text.length === 0) return;
+        const start = a % view.text.length;
+        const end = start + 1 + (b % (view.text.length - start));
+        const span = view.toSource({ start, end });
+        const back = fold(source.slice(span.start, span.end)).text;
+        // A ligature is cut by a span of the view and whole in the source.
+        assert.ok(
+          back.includes(view.text.slice(start, end)),
+          `${back} for ${view.text.slice(start, end)}`,
+        );
+        assert.ok(span.end - span.start <= source.length);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("counts what it leaves out of sight", () => {
+    assert.equal(fold("a\u200b\u200bb\ufeff").invisible, 3);
+    assert.equal(fold("ｂ").invisible, 0);
+  });
+});
+
+describe("readings of a text", () => {
+  it("are the text itself and nothing else when nothing is hidden in it", () => {
+    const text = "See https://example.com/a?b=1 and call f(x) { return 'ok' } at 10:30.";
+    const { plain, hidden } = readingsOf(text);
+    assert.equal(plain.text, text);
+    assert.deepEqual(hidden, []);
+  });
+
+  it("take in an encoding inside an encoding, three deep and no deeper", () => {
+    const inner = "the innermost words of all";
+    const nested = (depth: number): string =>
+      depth === 0 ? inner : base64(`layer ${nested(depth - 1)}`);
+    assert.ok(hiddenTexts(nested(3)).some((text) => text.includes(inner)));
+    assert.ok(!hiddenTexts(nested(4)).some((text) => text.includes(inner)));
+  });
+
+  it("point to the encoded text as a whole", () => {
+    const text = `see ${base64("some words to read here")} ok`;
+    const [view] = readingsOf(text).hidden;
+    assert.equal(view?.text, "some words to read here");
+    assert.deepEqual(view?.toSource({ start: 2, end: 4 }), { start: 4, end: text.length - 3 });
+  });
+
+  it("do not take random bytes for language", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 24, maxLength: 90 }), (bytes) => {
+        const text = Buffer.from(bytes).toString("base64");
+        for (const found of hiddenTexts(text)) {
+          const letters = [...found].filter((character) => /[\p{L} ]/u.test(character)).length;
+          assert.ok(letters >= found.length * 0.5);
+        }
+      }),
+    );
+  });
+
+  it("stop at a limit of work, so that a text made of encodings costs no more than four of its size", () => {
+    const text = `${base64("a few words to decode")} `.repeat(3_000);
+    const total = hiddenTexts(text).reduce((sum, found) => sum + found.length, 0);
+    assert.ok(total > 0 && total <= text.length * 4);
+  });
+
+  it("read one piece up to 64 KiB", () => {
+    const [found] = hiddenTexts(base64("many words ".repeat(10_000)));
+    assert.equal(found?.length, 65_536);
+  });
+});
