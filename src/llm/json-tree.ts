@@ -3,7 +3,7 @@
  * providers read it; a value of another type than asked for is `undefined`, and the caller decides.
  */
 import type { Edit, Span } from "../core/segment.ts";
-import type { JsonNode, JsonObject, JsonString } from "./json.ts";
+import type { JsonArray, JsonNode, JsonObject, JsonString } from "./json.ts";
 
 type Maybe = JsonNode | undefined;
 
@@ -70,10 +70,8 @@ export function editMembers(
 }
 
 /** Takes items out of an array. */
-export const cutItems = (
-  array: Span & { readonly items: readonly JsonNode[] },
-  gone: ReadonlySet<number>,
-): readonly Edit[] => editList(array, array.items, { gone, added: "" });
+export const cutItems = (array: JsonArray, gone: ReadonlySet<number>): readonly Edit[] =>
+  editList(array, array.items, { gone, added: "" });
 
 function editList(
   list: Span,

@@ -292,7 +292,9 @@ class SourceWalk {
     this.#text = text;
     this.#literal = literal;
     this.#source = literal.start + 1;
-    this.#escape = this.#nextEscape();
+    // Cost: a literal without escapes needs no search, which would run on to the next backslash of the body.
+    const plain = literal.value.length === literal.end - literal.start - 2;
+    this.#escape = plain ? literal.end - 1 : this.#nextEscape();
   }
 
   /** The source offset of `offset` in the value, moved to the border before or after it. */

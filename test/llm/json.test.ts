@@ -107,6 +107,7 @@ describe("strict JSON", () => {
     ["a lone low surrogate, escaped", '"\\ude00"', "malformed_json"],
     ["surrogates in the wrong order", '"\\ude00\\ud83d"', "malformed_json"],
     ["a high surrogate before an escape of another kind", '"\\ud83d\\n"', "malformed_json"],
+    ["a high surrogate before digits that are no escape", '"\\ud83d--de00"', "malformed_json"],
     ["a lone raw surrogate", '"\ud83d"', "malformed_json"],
     ["a surrogate pair half escaped, half raw", '"\\ud83d\ude00"', "malformed_json"],
     ["an unknown escape", '"\\x41"', "malformed_json"],

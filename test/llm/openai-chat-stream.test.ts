@@ -99,6 +99,24 @@ describe("answers of chat completions", () => {
     ["content that is a list", { choices: [{ message: { content: ["x"] } }] }],
     ["a call of an unknown type", { choices: [{ message: { tool_calls: [{ type: "mcp" }] } }] }],
     [
+      "a call that is two, the other type",
+      {
+        choices: [
+          {
+            message: {
+              tool_calls: [
+                {
+                  type: "custom",
+                  function: { name: "a", arguments: "" },
+                  custom: { name: "b", input: "" },
+                },
+              ],
+            },
+          },
+        ],
+      },
+    ],
+    [
       "a call that is two",
       {
         choices: [
@@ -315,8 +333,6 @@ describe("streams of chat completions", () => {
       "another legacy name",
       [delta({ function_call: { name: "f" } }), delta({ function_call: { name: "g" } })],
     ],
-    ["calls and no finish", [open]],
-    ["a legacy call and no finish", [delta({ function_call: { name: "f" } })]],
     ["a choice without an index", [{ delta: { content: "x" } }]],
     ["more choices than the API has", [delta({ content: "x" }, 128)]],
     ["a whole message", [{ index: 0, delta: {}, message: { content: "x" } }]],
@@ -334,9 +350,16 @@ describe("streams of chat completions", () => {
     ],
   ];
   for (const [what, choices] of contradictions) {
-    it(`have an unknown shape with ${what}`, () =>
-      assert.equal(causeOf(...choices), "unknown_shape"));
+    it(`have an unknown shape with ${what}`, () => {
+      const text = choices.map((choice) => chunk({ choices: [choice] })).join("");
+      assert.equal(seenIn(text).cause, "unknown_shape");
+    });
   }
+  it("have an unknown shape when [DONE] comes before the finish of a choice with calls", () => {
+    assert.equal(causeOf(open), "unknown_shape");
+    assert.equal(causeOf(delta({ function_call: { name: "f" } })), "unknown_shape");
+    assert.equal(causeOf(delta({ content: "cut o" })), undefined);
+  });
   it("have an unknown shape with data behind [DONE], and pass comments there", () => {
     assert.equal(seenIn(`${chat()}: bye\n\n`).cause, undefined);
     assert.equal(seenIn(chat() + chat()).cause, "unknown_shape");

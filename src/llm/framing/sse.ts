@@ -41,6 +41,10 @@ export class SseFramer {
     this.#limitBytes = limitBytes;
   }
 
+  /**
+   * The frames that `chunk` completes. Those before a refused one still come, and the cause with the next call:
+   * what is delivered before a refusal does not depend on the cut either.
+   */
   push(chunk: Uint8Array): Result<readonly SseFrame[]> {
     const frames: SseFrame[] = [];
     let from = 0;
@@ -51,7 +55,7 @@ export class SseFramer {
       this.#add(frames, raw);
     }
     if (this.#failure === undefined) this.#hold(chunk.subarray(from));
-    return this.#failure ?? ok(frames);
+    return frames.length > 0 ? ok(frames) : (this.#failure ?? ok(frames));
   }
 
   /** The unterminated last frame: some clients read it, so it is content. */

@@ -134,6 +134,16 @@ describe("SSE frames", () => {
     assert.deepEqual(framer.end(), { ok: false, cause: "malformed_json" });
   });
 
+  it("before a refused one come in any case, and the cause after them", () => {
+    for (const bad of [[0x61, 0xff, 0x0a, 0x0a], new Array(LIMIT + 1).fill(0x61)]) {
+      const framer = new SseFramer(LIMIT);
+      const pushed = framer.push(Uint8Array.from([...bytes("data: a\n\n"), ...bad]));
+      assert.deepEqual(pushed.ok && pushed.value.map(({ data }) => data), ["a"]);
+      assert.equal(framer.push(bytes("")).ok, false);
+      assert.equal(framer.end().ok, false);
+    }
+  });
+
   it("do not share memory with a chunk that is used again", () => {
     const framer = new SseFramer(LIMIT);
     const chunk = Buffer.from("data: a");
