@@ -239,9 +239,9 @@ class Service {
         const { digest, names } = policy.store.current();
         const { size, checkpoint, vkey } = audit.stats();
         return {
-          version: packageVersion(),
+          version: ownLabel(packageVersion()),
           policy: { digest, names, reload_failed: policy.reloadFailed },
-          audit: { size, checkpoint: checkpoint.size, vkey },
+          audit: { size, checkpoint: checkpoint.size, vkey: ownLabel(vkey) },
           exchanges_open: server.open,
         };
       },

@@ -40,11 +40,9 @@ export type MetricsSources = {
 };
 
 export interface Metrics {
-  /** Also for records that the log did not take: what was enforced then is counted all the same. */
+  /** Call both for records that are durable, and only for those. */
   countDecision(record: DecisionRecord): void;
   countOutcome(record: OutcomeRecord): void;
-  /** Exchanges with a decision and no outcome yet. */
-  openExchanges(): number;
   /** The text exposition format. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -53,7 +51,7 @@ export interface Metrics {
 const BUCKETS_SECONDS = [
   0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 ];
-/** Decisions that wait for their outcome. Above it the oldest is forgotten and counts as "other". */
+/** Decisions without an outcome that are remembered. Above it the oldest is forgotten and counts as "other". */
 const OPEN_LIMIT = 65_536;
 const OTHER = ownLabel("other");
 
@@ -75,11 +73,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
   collectDefaultMetrics({ register: registry });
   exposeGauges(registry, sources);
   const counts = new Counts(registry);
-  gauge(registry, "limen_exchanges_open", () => counts.open);
+  gauge(registry, "limen_decisions_open", () => counts.open);
   return {
     countDecision: (record) => counts.decision(record),
     countOutcome: (record) => counts.outcome(record),
-    openExchanges: () => counts.open,
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -58,10 +58,10 @@ export const METRICS = {
     labels: ["route", "model", "dialect", "outcome", "http_class"],
     help: "Finished exchanges by what was enforced.",
   },
-  limen_exchanges_open: {
+  limen_decisions_open: {
     type: "gauge",
     labels: [],
-    help: "Exchanges with a decision and no outcome yet.",
+    help: "Decisions on record without an outcome yet; one whose outcome could not be recorded stays.",
   },
   limen_control_verdicts_total: {
     type: "counter",
