@@ -83,7 +83,7 @@ function told(text: string, calls: readonly string[]): string {
     [text === "Tides follow the moon, about fifty minutes later each day.", "the whole answer"],
     [calls.length > 0, `calls ${calls.join(" and ")}`],
     [
-      text.includes("action is not allowed") && text.startsWith("I look the order up. "),
+      text.includes("was refused: action_denied") && text.startsWith("I look the order up. "),
       "a sentence for the other",
     ],
   ];

@@ -10,14 +10,21 @@ import { formatRow, HEAD, type Row, RULE } from "./table.ts";
 
 const RUNS = 5;
 
-/** Verdicts other than "allow" by control, from the service's own metrics. */
-async function verdicts(stack: Stack): Promise<ReadonlyMap<string, number>> {
+/** What says in the service's own metrics that a control has not let everything pass as it was. */
+const TRACES: readonly (readonly [metric: RegExp, layer: string])[] = [
+  [/^limen_control_verdicts_total\{layer="ingress",.*verdict="(deny|mutate)"/, "ingress"],
+  [/^limen_findings_total\{.*direction="response",disposition="(masked|blocked)"/, "egress"],
+  [/^limen_control_verdicts_total\{layer="action",.*verdict="(deny|mutate)"/, "action"],
+  [/^limen_tool_calls_total\{.*verdict="(deny|ask)".*phase="call"/, "action"],
+];
+
+/** How often each control has acted so far. */
+async function traces(stack: Stack): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
   for (const line of (await stack.limen.admin("/metrics")).split("\n")) {
-    const [, labels = "", value] = /^limen_control_verdicts_total\{(.*)\} (\d+)$/.exec(line) ?? [];
-    const layer = /layer="(\w+)"/.exec(labels)?.[1];
-    if (layer === undefined || labels.includes('verdict="allow"')) continue;
-    counts.set(layer, (counts.get(layer) ?? 0) + Number(value));
+    const layer = TRACES.find(([metric]) => metric.test(line))?.[1];
+    if (layer === undefined) continue;
+    counts.set(layer, (counts.get(layer) ?? 0) + Number(line.slice(line.lastIndexOf(" "))));
   }
   return counts;
 }
@@ -35,7 +42,7 @@ type Played = { readonly row: Row; readonly ok: boolean };
 
 /** Both ways by turns, a few times, so that the difference of the medians is about Limen. */
 async function play(act: Act, stack: Stack): Promise<Played> {
-  const before = await verdicts(stack);
+  const before = await traces(stack);
   const plain: number[] = [];
   const through: number[] = [];
   const without = new Set<string>();
@@ -52,7 +59,7 @@ async function play(act: Act, stack: Stack): Promise<Played> {
     without.add(past.told);
     within.add(filtered.told);
   }
-  const after = await verdicts(stack);
+  const after = await traces(stack);
   const layers = [...after]
     .filter(([layer, count]) => count > (before.get(layer) ?? 0))
     .map(([layer]) => layer);
@@ -117,4 +124,9 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`scripts/demo: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 3;
+}

@@ -67,7 +67,7 @@ for (const gracefulClose of ["off", "on"] as const) {
         true,
         `${resets} resets`,
       );
-      assert.equal(await stack.envoy.stat("cluster.limen-limen.upstream_cx_destroy_remote"), 0);
+      assert.equal(await stack.envoy.stat("cluster.limen-limen.upstream_cx_total"), 1);
     });
   });
 }

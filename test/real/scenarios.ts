@@ -33,7 +33,7 @@ export type Script =
 
 export const CARD = ["4242", "4242", "4242", "4242"].join(" ");
 export const EMAIL = ["ada.byron", "example.org"].join("@");
-export const API_KEY = ["sk", "proj", "Zb7Qm2Xw9Lr4Tn6Vk1Hs8Jd3", "Pf5Gc0Ya"].join("-");
+export const API_KEY = ["sk", "proj", "Zb7Qm2Xw9Lr4Tn6Vk1Hs8Jd3", "Pf5Gc0YaWu6Ei2Rt9Bo4"].join("-");
 export const INTERNAL = "Margin floor for Contoso: 11 percent. Escalation code HARBOR-SEVEN.";
 
 const words = (text: string): readonly string[] => text.split(/(?<= )/);
