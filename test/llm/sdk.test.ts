@@ -193,6 +193,25 @@ describe("the official client libraries", () => {
     assert.deepEqual(shown, ["Let me", " look.", "No wipe.", "Then."]);
   });
 
+  for (const [name, end] of [
+    ["CRLF", "\r\n"],
+    ["CR", "\r"],
+  ] as const) {
+    it(`both read a rewritten stream whose lines end in ${name}`, async () => {
+      const ending = (text: string): Uint8Array => bytes(text.replaceAll("\n", end));
+      stream(relay(anthropicMessages, [ending(messageStream)], { 1: "No wipe.", 2: "No read." }));
+      const message = await anthropic.messages.stream(params).finalMessage();
+      assert.deepEqual(
+        message.content.map((block) => block.type === "text" && block.text),
+        ["Let me look.", "No wipe.", "No read.", "Then."],
+      );
+      stream(relay(openAiChat, [ending(chatStream)], { "0/0": "No wipe." }));
+      const { choices } = await openai.chat.completions.stream(chatParams).finalChatCompletion();
+      assert.equal(choices[0]?.message.content, "Let me look.\n\nNo wipe.");
+      assert.equal(choices[0]?.message.tool_calls?.length, 1);
+    });
+  }
+
   it("anthropic sees a turn that ends in text when no call is left", async () => {
     stream(relay(anthropicMessages, [bytes(messageStream)], { 1: "No wipe.", 2: "No read." }));
     const { content, stop_reason } = await anthropic.messages.stream(params).finalMessage();

@@ -2,8 +2,9 @@
  * Server-sent events (WHATWG HTML, section 9.2) cut into frames at byte level: the same frames however the
  * bytes are cut, and the frames' bytes together are the input. Lines end in LF, CRLF or CR.
  *
- * A frame leaves when its blank line is complete: with CR at that CR, and an LF after it opens the next frame.
- * Blank lines without a field before them belong to the next frame; a byte order mark at the start is a frame
+ * A frame leaves when its blank line is complete. With CR that is at the CR, and an LF after it opens the next
+ * frame; but behind a line that ended in CRLF the LF is waited for, because clients wait for it as well and
+ * would get every event one event late. Blank lines without a field before them belong to the next frame; a byte order mark at the start is a frame
  * of its own, so that no line begins with it.
  */
 import { fail, ok, type Result } from "../../core/cause.ts";
@@ -30,6 +31,9 @@ export class SseFramer {
   /** Units of the mark seen at the start; -1 when the stream has got beyond it. */
   #bom = 0;
   #afterCr = false;
+  /** The line before ended in CRLF; the frame is complete but for the LF behind its CR. */
+  #afterCrlf = false;
+  #awaitsLf = false;
   /** The current line has bytes; the current frame has a line with bytes. */
   #lineBegun = false;
   #frameBegun = false;
@@ -49,10 +53,11 @@ export class SseFramer {
     const frames: SseFrame[] = [];
     let from = 0;
     for (let at = 0; at < chunk.length && this.#failure === undefined; at += 1) {
-      if (!this.#endsFrame(chunk[at] ?? 0)) continue;
-      const raw = this.#take(chunk.subarray(from, at + 1));
-      from = at + 1;
-      this.#add(frames, raw);
+      const cut = this.#cutAt(chunk[at] ?? 0);
+      if (cut === "none") continue;
+      const next = cut === "after" ? at + 1 : at;
+      this.#add(frames, this.#take(chunk.subarray(from, next)));
+      from = next;
     }
     if (this.#failure === undefined) this.#hold(chunk.subarray(from));
     return frames.length > 0 ? ok(frames) : (this.#failure ?? ok(frames));
@@ -67,29 +72,40 @@ export class SseFramer {
     return this.#failure ?? ok(frames);
   }
 
-  /** One byte of the state machine: true when it completes a frame. */
-  #endsFrame(byte: number): boolean {
-    if (this.#bom >= 0) {
-      this.#bom = byte === BOM[this.#bom] ? this.#bom + 1 : -1;
-      if (this.#bom === BOM.length) {
-        this.#bom = -1;
-        this.#lineBegun = false;
-        this.#frameBegun = false;
-        return true;
-      }
-    }
+  /** One byte of the state machine: whether a frame ends before it or after it. */
+  #cutAt(byte: number): "none" | "before" | "after" {
+    if (this.#endsBom(byte)) return "after";
+    const awaited = this.#awaitsLf;
+    this.#awaitsLf = false;
     const continuesCr = this.#afterCr && byte === LF;
     this.#afterCr = byte === CR;
-    if (continuesCr) return false;
-    if (!isLineEnd(byte)) {
+    if (awaited && continuesCr) return "after";
+    const cut = awaited ? "before" : "none";
+    if (continuesCr) {
+      this.#afterCrlf = true;
+    } else if (!isLineEnd(byte)) {
       this.#lineBegun = true;
       this.#frameBegun = true;
-      return false;
+    } else {
+      const ends = !this.#lineBegun && this.#frameBegun;
+      this.#awaitsLf = ends && byte === CR && this.#afterCrlf;
+      this.#afterCrlf = false;
+      this.#lineBegun = false;
+      if (ends) this.#frameBegun = false;
+      if (ends && !this.#awaitsLf) return "after";
     }
-    const ends = !this.#lineBegun && this.#frameBegun;
+    return cut;
+  }
+
+  /** True at the last byte of a byte order mark at the start. */
+  #endsBom(byte: number): boolean {
+    if (this.#bom < 0) return false;
+    this.#bom = byte === BOM[this.#bom] ? this.#bom + 1 : -1;
+    if (this.#bom < BOM.length) return false;
+    this.#bom = -1;
     this.#lineBegun = false;
-    if (ends) this.#frameBegun = false;
-    return ends;
+    this.#frameBegun = false;
+    return true;
   }
 
   /** The held bytes and `tail`, as a copy of their own. */

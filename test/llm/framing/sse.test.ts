@@ -37,7 +37,7 @@ describe("SSE frames", () => {
     ["the second space is value", "data:  a\n\n", [" a"]],
     ["several data lines join with LF", "data: a\ndata\ndata: b\n\n", ["a\n\nb"]],
     ["comments are no data", ": hello\n\ndata: a\n: x\n\n", [undefined, "a"]],
-    ["CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", ["a", "b", undefined]],
+    ["CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", ["a", "b"]],
     ["CR", "data: a\r\rdata: b\r\r", ["a", "b"]],
     ["line ends mixed", "data: a\r\n\ndata: b\n\r\ndata: c\r\n\r", ["a", "b", "c"]],
     ["an unterminated last frame", "data: a\n\ndata: b", ["a", "b"]],
@@ -103,7 +103,19 @@ describe("SSE frames", () => {
       const pushed = framer.push(bytes(text));
       return pushed.ok ? pushed.value.length : -1;
     };
-    assert.deepEqual(["data: a\n", "\n", "data: b\r\n", "\r", "\n"].map(count), [0, 1, 0, 1, 0]);
+    const rows = [
+      ["data: a\n", 0],
+      ["\n", 1],
+      ["data: b\r\n", 0],
+      ["\r", 0], // a client waits for the LF too
+      ["\n", 1],
+      ["data: c\r", 0],
+      ["\r", 1],
+      ["data: d\r\n", 0],
+      ["\r", 0],
+      ["d", 1], // no LF: the frame ended before this byte
+    ] as const;
+    for (const [text, want] of rows) assert.equal(count(text), want, JSON.stringify(text));
   });
 
   const bounds = [
