@@ -153,11 +153,13 @@ export function callOf(block: JsonNode, key: string): ToolCall | undefined {
   return {
     name: new Content(own ? name : ran),
     execution: own ? "client" : "provider",
-    args: new Content(input.text.slice(input.start, input.end)),
+    args: new Content(sourceOf(input)),
     argsForm: "json",
     key,
   };
 }
+/** A value as its author wrote it. */
+export const sourceOf = ({ text, start, end }: JsonObject): string => text.slice(start, end);
 export const isCall = (block: JsonNode | undefined): boolean =>
   ["tool_use", "server_tool_use", "mcp_tool_use"].includes(typeOf(block) ?? "");
 

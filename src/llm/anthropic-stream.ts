@@ -8,7 +8,7 @@
  */
 import { fail, ok, type Result } from "../core/cause.ts";
 import type { Edit } from "../core/segment.ts";
-import { callOf, isCall, noBlockText, readBlock } from "./anthropic-blocks.ts";
+import { callOf, isCall, noBlockText, readBlock, sourceOf } from "./anthropic-blocks.ts";
 import type { FrameView, FrameWriting, Refused, StreamReader } from "./dialect.ts";
 import { FrameDraft, STREAM_JSON_DEPTH, silentFrame } from "./frame-draft.ts";
 import type { SseFrame } from "./framing/sse.ts";
@@ -208,9 +208,10 @@ function openCall(draft: FrameDraft, opened: Block, block: JsonNode): boolean {
   if (call === undefined) return false;
   const { key, name, execution, argsForm } = call;
   draft.calls.push({ kind: "open", key, name, execution, argsForm });
-  if (asObject(get(block, "input"))?.members.size !== 0) {
+  const input = asObject(get(block, "input"));
+  if (input !== undefined && input.members.size > 0) {
     opened.args = "start";
-    draft.calls.push({ kind: "args", key, text: call.args.reveal() });
+    draft.calls.push({ kind: "args", key, text: sourceOf(input) });
   }
   return true;
 }

@@ -28,7 +28,7 @@ export class SseFramer {
   /** The unfinished frame: `#held[0, #length)`. Grows by doubling, so single bytes cost linear time. */
   #held = new Uint8Array(0);
   #length = 0;
-  /** Units of the mark seen at the start; -1 when the stream has got beyond it. */
+  /** Bytes of the mark seen at the start; -1 when the stream has got beyond it. */
   #bom = 0;
   #afterCr = false;
   /** The line before ended in CRLF; the frame is complete but for the LF behind its CR. */
