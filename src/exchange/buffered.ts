@@ -8,7 +8,7 @@ import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, type JsonNode, type JsonString, parseJson } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
-import { compose, literalOf, redactionEdit } from "./splice.ts";
+import { compose, literalOf, redactionEdits } from "./splice.ts";
 
 export type ResponseDecision = {
   /** Set when nothing of the response may reach the client. */
@@ -151,9 +151,8 @@ function judgeLiterals(
     if (verdict.kind === "deny" || literal.signed === true) refusal ??= verdict.reason;
     else {
       mutation ??= verdict.reason;
-      for (const redaction of verdict.redactions)
-        edits.push(redactionEdit(text, literal, redaction));
-      edits.push(...companions(literal));
+      for (const edit of redactionEdits(text, literal, verdict.redactions)) edits.push(edit);
+      for (const edit of companions(literal)) edits.push(edit);
     }
   }
   return { refusal, mutation, edits, findings };

@@ -15,7 +15,7 @@ import type { CallPiece, Dialect, FrameView, StreamReader, TextPiece } from "../
 import { type SseFrame, SseFramer, withData } from "../llm/framing/sse.ts";
 import { applyEdits } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
-import { compose, redactionEdit } from "./splice.ts";
+import { compose, redactionEdits } from "./splice.ts";
 import { StreamWindow, type WindowReport } from "./stream-window.ts";
 
 /** Most text channels (choice or block, and kind of text) and most calls of one stream. */
@@ -206,6 +206,7 @@ export class LiveResponse {
     for (let held = this.#held[this.#next]; held !== undefined; held = this.#held[this.#next]) {
       if (this.evidence.refusal !== undefined || !this.#isSettled(held)) break;
       this.#write(held, out);
+      if (held.view.closes.length > 0) this.#forget(held);
       this.#heldBytes -= held.view.frame.raw.length;
       this.#next += 1;
     }
@@ -238,19 +239,28 @@ export class LiveResponse {
     if (writing.after !== "") out.push(Buffer.from(writing.after));
   }
 
+  /** Texts that come whole in one frame (a citation, a search result) need no window after it. */
+  #forget({ view, texts }: HeldFrame): void {
+    for (const { piece, start } of texts) {
+      if (start === 0 && view.closes.includes(piece.channel)) this.#windows.delete(piece.channel);
+    }
+  }
+
   /** A redaction over several pieces: its replacement stands in the first, the others lose their share. */
   #textEdits({ piece, start, end }: HeldFrame["texts"][number], data: string): readonly Edit[] {
     const redactions = this.#windows.get(piece.channel)?.redactionsIn(start, end) ?? [];
-    return redactions.map(({ span, replacement, reason }) => {
+    if (redactions.length === 0) return [];
+    const shares = redactions.map(({ span, replacement, reason }) => {
       // A signed text is kept or refused whole: its client would send the edited one back and be turned away.
       if (piece.signed) this.evidence.refusal ??= reason;
       this.evidence.mutation ??= reason;
       const from = Math.max(span.start, start);
-      return redactionEdit(data, piece.literal, {
+      return {
         span: { start: from - start, end: Math.min(span.end, end) - start },
         replacement: from === span.start ? replacement : "",
-      });
+      };
     });
+    return redactionEdits(data, piece.literal, shares);
   }
 }
 

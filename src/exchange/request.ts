@@ -16,7 +16,7 @@ import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, type JsonNode, parseJson } from "../llm/json.ts";
 import { toolEntry } from "./calls.ts";
 import { controlEntry } from "./evidence.ts";
-import { compose, redactionEdits } from "./splice.ts";
+import { compose, segmentEdits } from "./splice.ts";
 
 export type RequestInput = {
   readonly dialect: Dialect;
@@ -173,7 +173,7 @@ function requestEdits(
     verdict.stripTools.length === 0
       ? []
       : dialect.withoutTools(text, root, new Set(verdict.stripTools));
-  return compose([...redactionEdits(text, request.segments, verdict.redactions), ...stripped]);
+  return compose([...segmentEdits(text, request.segments, verdict.redactions), ...stripped]);
 }
 
 function toolEntries(

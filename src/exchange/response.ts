@@ -232,14 +232,17 @@ export class ResponseSide {
     // Bytes behind the terminal event: the client has its whole answer, and its outcome is written.
     if (ledger.outcomeWritten && reason !== "audit_unavailable") return CLEAR;
     const refusal = { reason, status: refusalStatus(reason), decisionId: ledger.id };
-    const body = Buffer.concat([...bytes, Buffer.from(dialect.refusalEvent(refusal))]);
+    // The last frame may have come without its blank line; one too many does no harm.
+    const gap = bytes.length > 0 && !endsFrame(bytes.at(-1)) ? "\n\n" : "";
+    const event = Buffer.from(`${gap}${dialect.refusalEvent(refusal)}`);
+    const body = Buffer.concat([...bytes, event]);
     this.#bytesOut += body.length;
     const facts = { ...this.#liveFacts(live), reason, action: refusedAction(reason) };
     // Without a record only the event leaves, and not the text in front of it.
     if (await this.#finish(facts)) return { kind: "replace", body, edits: NO_EDITS };
     const unrecorded = { ...refusal, reason: "audit_unavailable" } as const;
-    const event = Buffer.from(dialect.refusalEvent(unrecorded));
-    return { kind: "replace", body: event, edits: NO_EDITS };
+    const alone = Buffer.from(dialect.refusalEvent(unrecorded));
+    return { kind: "replace", body: alone, edits: NO_EDITS };
   }
 
   #liveAction({ evidence }: LiveResponse): Outcome | undefined {
@@ -308,6 +311,12 @@ export class ResponseSide {
     return refuse(reason, this.#context.ledger.id, this.#context.dialect);
   }
 }
+
+/** Whether bytes end with a line end: a whole frame does, an unterminated last one does not. */
+const endsFrame = (bytes: Uint8Array | undefined): boolean => {
+  const last = bytes?.at(-1);
+  return last === 0x0a || last === 0x0d;
+};
 
 /** A control's refusal is a denial; a cause means that Limen could not tell. */
 const refusedAction = (reason: Reason): Outcome => (isCause(reason) ? "failed_closed" : "denied");

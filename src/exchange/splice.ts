@@ -1,7 +1,7 @@
 /** Judgements become edits of a body's text: redactions of decoded text as edits of the literals that spell it. */
 import type { Edit, Segment, Span } from "../core/segment.ts";
 import type { Redaction } from "../core/verdict.ts";
-import { encodeFragment, type JsonString, sourceSpan } from "../llm/json.ts";
+import { encodeFragment, type JsonString, sourceSpans } from "../llm/json.ts";
 
 /** The JSON literal behind a segment. */
 export const literalOf = (segment: Segment): JsonString => ({
@@ -11,24 +11,34 @@ export const literalOf = (segment: Segment): JsonString => ({
   value: segment.content.reveal(),
 });
 
-/** One redaction of a decoded string as an edit of the text that `literal` stands in. */
-export function redactionEdit(
+/** Redactions of one decoded string as edits of the text that its literal stands in; one pass over the literal. */
+export function redactionEdits(
   text: string,
   literal: JsonString,
-  redaction: { readonly span: Span; readonly replacement: string },
-): Edit {
-  const { start, end } = sourceSpan(text, literal, redaction.span);
-  return { start, end, text: encodeFragment(redaction.replacement) };
+  redactions: readonly { readonly span: Span; readonly replacement: string }[],
+): readonly Edit[] {
+  const spans = sourceSpans(
+    text,
+    literal,
+    redactions.map(({ span }) => span),
+  );
+  return spans.map((span, i) => ({
+    ...span,
+    text: encodeFragment(redactions[i]?.replacement ?? ""),
+  }));
 }
 
-export function redactionEdits(
+/** Redactions in several segments of one body. */
+export function segmentEdits(
   text: string,
   segments: readonly Segment[],
   redactions: readonly Redaction[],
 ): readonly Edit[] {
-  return redactions.flatMap((redaction) => {
-    const segment = segments[redaction.segment];
-    return segment === undefined ? [] : [redactionEdit(text, literalOf(segment), redaction)];
+  const bySegment = Map.groupBy(redactions, ({ segment }) => segment);
+  return [...bySegment].flatMap(([index, own]) => {
+    const segment = segments[index];
+    const inOrder = own.toSorted((a, b) => a.span.start - b.span.start);
+    return segment === undefined ? [] : redactionEdits(text, literalOf(segment), inOrder);
   });
 }
 

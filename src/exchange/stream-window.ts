@@ -78,11 +78,16 @@ export class StreamWindow {
   #judge(rest: "more" | "ended"): void {
     const from = this.#judged - this.#base;
     const judged = this.#control.judgeText(this.#text, from, rest === "ended");
-    for (const finding of judged.findings) this.#report.findings.push(finding);
+    // What ends before the last flush was reported by it.
+    const isNew = (span: Span): boolean => span.end + this.#base > this.#flushed;
+    for (const finding of judged.findings) {
+      if (isNew(finding.span)) this.#report.findings.push(finding);
+    }
     const verdict: TextVerdict = judged.verdict;
     if (verdict.kind === "deny") this.#report.refusal ??= verdict.reason;
     if (verdict.kind !== "mutate") return;
     for (const { span, replacement } of verdict.redactions) {
+      if (!isNew(span)) continue;
       const placed = { start: span.start + this.#base, end: span.end + this.#base };
       if (placed.start < this.#released) this.#report.refusal ??= verdict.reason;
       this.#redactions.push({ span: placed, replacement, reason: verdict.reason });

@@ -131,6 +131,16 @@ describe("stream window", () => {
     assert.equal(report.refusal, "pii_detected");
   });
 
+  it("does not report again what a flush has reported when a channel goes on", () => {
+    const report: WindowReport = { findings: [], refusal: undefined };
+    const window = new StreamWindow(digits, report);
+    window.push("1234");
+    window.flush();
+    window.push(" and on");
+    assert.equal(report.findings.length, 1);
+    assert.equal(report.refusal, undefined);
+  });
+
   it("judges a text once when it is flushed twice", () => {
     const report: WindowReport = { findings: [], refusal: undefined };
     const window = new StreamWindow(digits, report);
