@@ -79,9 +79,11 @@ async function exchange(url: string, agent: Agent): Promise<number> {
   });
   outgoing.end(BODY);
   const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
-  assert.equal(incoming.statusCode, 200);
-  let bytes = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) bytes += chunk.length;
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
+  const body = Buffer.concat(chunks);
+  assert.equal(incoming.statusCode, 200, `${incoming.statusCode} ${body}`);
+  const bytes = body.length;
   assert.ok(bytes > 2_000);
   return performance.now() - start;
 }

@@ -48,6 +48,8 @@ const MAX_EXCHANGES = 4_096;
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
 /** Below Envoy's message_timeout (5 s), above the largest budget plus the wait for the log. */
 const REPLY_DEADLINE_MS = 4_000;
+/** A disk that stalls makes exchanges slow before it makes them fail; both records fit below the reply deadline. */
+const AUDIT_WAIT_MS = 1_500;
 
 export async function serve(args: readonly string[], io: Io): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
@@ -126,6 +128,7 @@ class Service {
       keyFile: key.file,
       clock: this.#clock,
       build: ownLabel(packageVersion()),
+      limits: { ageMs: AUDIT_WAIT_MS },
       onState: () => {
         // Only a start re-reads what the disk really holds; until then everything is refused.
         this.#log("audit_unwritable");
