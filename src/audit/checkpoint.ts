@@ -131,6 +131,10 @@ export function openCheckpoint(bytes: Uint8Array, verifier: Verifier): OpenedNot
   return signed ? { kind: "valid", checkpoint: note.checkpoint } : { kind: "unsigned" };
 }
 
+/** What a note says, whoever signed it. */
+export const readCheckpoint = (bytes: Uint8Array): Checkpoint | undefined =>
+  parseNote(bytes)?.checkpoint;
+
 type Note = {
   readonly text: Uint8Array;
   readonly checkpoint: Checkpoint;

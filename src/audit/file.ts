@@ -4,7 +4,7 @@
  * fail; tests fail each of them in turn.
  */
 import fs from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { LimenError } from "../core/errors.ts";
 
 /** The system calls behind the log; all are synchronous and throw what `node:fs` throws. */
@@ -148,7 +148,7 @@ export function createFile(path: string, text: string, mode: 0o600 | 0o644): voi
     } finally {
       fs.closeSync(fd);
     }
-    nodeOps.syncDir(dirname(join(path)));
+    nodeOps.syncDir(dirname(path));
   } catch (error) {
     const exists = failureOf(error) === "EEXIST";
     throw new LimenError("file_unreadable", {

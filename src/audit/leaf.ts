@@ -35,9 +35,7 @@ type Canonical =
 export function canonical(value: Canonical): string {
   switch (typeof value) {
     case "string":
-      if (/\p{Surrogate}/u.test(value))
-        throw new Error("a string of a record has a lone surrogate");
-      return JSON.stringify(value);
+      return quoted(value);
     case "number":
       if (!Number.isSafeInteger(value)) throw new Error("a number of a record is no safe integer");
       return value === 0 ? "0" : `${value}`;
@@ -50,6 +48,14 @@ export function canonical(value: Canonical): string {
   }
 }
 
+/** Nearly all strings are plain: for those the quotes are all that `JSON.stringify` would add. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+function quoted(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
+  if (/\p{Surrogate}/u.test(text)) throw new Error("a string of a record has a lone surrogate");
+  return JSON.stringify(text);
+}
+
 const isList = (value: object): value is readonly Canonical[] => Array.isArray(value);
 
 function canonicalObject(value: { readonly [key: string]: Canonical }): string {
@@ -58,7 +64,7 @@ function canonicalObject(value: { readonly [key: string]: Canonical }): string {
   for (const key of Object.keys(value).sort()) {
     const field = value[key];
     if (field === undefined) continue;
-    text += `${text.length > 1 ? "," : ""}${canonical(key)}:${canonical(field)}`;
+    text += `${text === "{" ? "" : ","}${quoted(key)}:${canonical(field)}`;
   }
   return `${text}}`;
 }

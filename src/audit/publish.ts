@@ -9,13 +9,17 @@ import { LimenError } from "../core/errors.ts";
 import { type LogKey, signCheckpoint } from "./checkpoint.ts";
 import { type FileOps, readFile, replaceFile } from "./file.ts";
 import { type Edge, TILE_WIDTH } from "./merkle.ts";
-import { encodeBundle, encodeTile, partialsPath, type TileLevel, tilePath } from "./tiles.ts";
+import {
+  CHECKPOINT,
+  encodeBundle,
+  encodeTile,
+  FILE_LIMIT,
+  LAST_SIGNED,
+  partialsPath,
+  type TileLevel,
+  tilePath,
+} from "./tiles.ts";
 import type { Sealed } from "./wal.ts";
-
-export const CHECKPOINT = "checkpoint";
-export const LAST_SIGNED = "state/last-signed";
-/** Larger than any tile, bundle or checkpoint. */
-export const FILE_LIMIT = TILE_WIDTH * (2 + 65_535);
 
 const NEVER = -1;
 

@@ -9,18 +9,19 @@ import { type Checkpoint, type LogKey, openCheckpoint } from "./checkpoint.ts";
 import { type FileOps, namesIn, readFile, replaceFile } from "./file.ts";
 import { readLeaf } from "./leaf.ts";
 import { Edge, type Hash, sha256 } from "./merkle.ts";
-import { FILE_LIMIT, LAST_SIGNED, Publisher } from "./publish.ts";
-import { Segment, WAL_DIR } from "./segment.ts";
+import { Publisher } from "./publish.ts";
+import { Segment } from "./segment.ts";
+import { FILE_LIMIT, LAST_SIGNED } from "./tiles.ts";
 import {
   type OpenDecision,
   openSegment,
   type Scan,
+  SEGMENT_READ_LIMIT,
   type SegmentHeader,
   scanSegment,
+  WAL_DIR,
 } from "./wal.ts";
 
-/** A segment is closed when it reaches its limit, plus at most one batch; more is not ours. */
-const SEGMENT_READ_LIMIT = 512 << 20;
 /** Bytes that a crash cut off, until the log has a record of them. */
 const PENDING = "state/torn.pending";
 

@@ -5,9 +5,8 @@
  */
 import { join } from "node:path";
 import { type FileOps, replaceFile, writeAll } from "./file.ts";
-import { encodeSegmentHeader, type SegmentHeader } from "./wal.ts";
+import { encodeSegmentHeader, type SegmentHeader, WAL_DIR } from "./wal.ts";
 
-export const WAL_DIR = "wal";
 const ROOM_BYTES = 1 << 20;
 const ZEROS = new Uint8Array(ROOM_BYTES);
 

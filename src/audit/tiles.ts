@@ -3,6 +3,12 @@
  */
 import { HASH_BYTES, type Hash, TILE_WIDTH } from "./merkle.ts";
 
+export const CHECKPOINT = "checkpoint";
+/** Our own copy of the checkpoint, durable before the other one is published. */
+export const LAST_SIGNED = "state/last-signed";
+/** The most that a tile, a bundle or a checkpoint takes. */
+export const FILE_LIMIT = TILE_WIDTH * (2 + 65_535);
+
 /** A tile level, or `entries` for bundles, which are numbered like level 0. */
 export type TileLevel = number | "entries";
 

@@ -8,6 +8,10 @@ import { hash } from "node:crypto";
 import { ENTRY_LIMIT } from "./leaf.ts";
 import { HASH_BYTES, type Hash } from "./merkle.ts";
 
+/** The folder of the segments. */
+export const WAL_DIR = "wal";
+/** A segment is closed when it reaches its limit, plus at most one batch; more is not ours. */
+export const SEGMENT_READ_LIMIT = 512 << 20;
 /** The part of a frame before its payload. */
 export const FRAME_BYTES = 4 + HASH_BYTES;
 const BATCH_PAYLOAD = 40; // magic, number, first index, count, bytes of entries, own offset
@@ -228,7 +232,7 @@ function readBatch(
  */
 function tailOf(bytes: Buffer, end: number, nextBatch: number): Tail {
   const rest = bytes.subarray(end);
-  if (rest.every((byte) => byte === 0)) return "clean";
+  if (rest.equals(Buffer.alloc(rest.length))) return "clean";
   let magic = bytes.indexOf(MAGIC, end + FRAME_BYTES + 1);
   while (magic !== -1) {
     const header = readBatchHeader(bytes, magic - FRAME_BYTES);

@@ -88,6 +88,7 @@ function work(writer: Writer): void {
     post({ kind: "published", size: writer.published });
   }
   writer.publish();
+  post({ kind: "published", size: writer.published });
 }
 
 function problemOf(dir: string, error: unknown): Problem {

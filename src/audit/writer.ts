@@ -121,15 +121,15 @@ export class Writer {
   /** Starts a new segment; `open` are the decisions without outcome before it. */
   rotate(open: readonly OpenDecision[]): void {
     if (this.#segmentFirst === this.#publisher.size) return; // this one is still empty
+    const first = this.#publisher.size;
+    const { levels } = this.#publisher.edge;
+    const header = { first, firstBatch: this.#nextBatch, edge: levels, open };
+    const next = Segment.create(this.#ops, this.#dir, header);
+    // A crash here leaves an empty last segment, in which the next start goes on.
     this.#older.push({ path: this.#segment.path, first: this.#segmentFirst });
     this.#segment.close();
-    this.#segmentFirst = this.#publisher.size;
-    this.#segment = Segment.create(this.#ops, this.#dir, {
-      first: this.#publisher.size,
-      firstBatch: this.#nextBatch,
-      edge: this.#publisher.edge.levels,
-      open,
-    });
+    this.#segment = next;
+    this.#segmentFirst = first;
   }
 
   close(): void {

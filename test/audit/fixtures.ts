@@ -81,6 +81,7 @@ export class Place {
   readonly dir = join(this.root, "log");
   readonly keyFile = join(this.root, "audit.key");
   readonly key: LogKey = generateLogKey(ORIGIN);
+  readonly #logs: AuditLog[] = [];
 
   constructor() {
     createFile(this.keyFile, formatKeyFile(this.key), 0o600);
@@ -91,11 +92,15 @@ export class Place {
     return { dir, origin: ORIGIN, keyFile, clock: testClock, build: BUILD, ...more };
   }
 
-  open(more: Partial<AuditOptions> = {}): Promise<AuditLog> {
-    return openAuditLog(this.options(more));
+  async open(more: Partial<AuditOptions> = {}): Promise<AuditLog> {
+    const log = await openAuditLog(this.options(more));
+    this.#logs.push(log);
+    return log;
   }
 
-  remove(): void {
+  /** Closes what a failed test left open: its thread would keep the process. */
+  async remove(): Promise<void> {
+    for (const log of this.#logs) await log.close();
     rmSync(this.root, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { hash } from "node:crypto";
+import canonicalize from "canonicalize";
+import fc from "fast-check";
+import { canonical, encodeLeaf, LIST_LIMIT, readLeaf, rfc3339 } from "../../src/audit/leaf.ts";
+import { decisionId, ownLabel, ruleId } from "../../src/core/brand.ts";
+import type { AuditRecord } from "../../src/core/record.ts";
+import { decisionRecord, newId, outcomeRecord } from "./fixtures.ts";
+
+const log = { origin: "limen.example/leaf/3", epoch: 3, build: "1.2.3" };
+const at = { wseq: 41, wallUs: 1_767_225_599_000_001n };
+
+/** Any JSON of this log: integers, booleans and well-formed strings, with awkward keys. */
+const value = fc.letrec((tie) => ({
+  any: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    fc.string({ unit: "grapheme" }),
+    fc.string({
+      unit: fc.constantFrom("\\", '"', "\u0000", "\u001f", "\u007f", "\u2028", "/", "é"),
+    }),
+    fc.maxSafeInteger(),
+    fc.boolean(),
+    fc.array(tie("any"), { maxLength: 4 }),
+    fc.dictionary(fc.string({ unit: "grapheme" }), tie("any"), { maxKeys: 6 }),
+  ),
+})).any;
+
+describe("a leaf", () => {
+  it("is what an independent RFC 8785 serialiser makes of the same value", () => {
+    fc.assert(
+      fc.property(value, (any) => {
+        assert.equal(canonical(any as never), canonicalize(any));
+      }),
+    );
+  });
+
+  it("is canonical for records of every type, with the log's own fields", () => {
+    const id = decisionId("01977d6a-0000-7000-8000-000000000001");
+    const records: AuditRecord[] = [
+      decisionRecord(id),
+      outcomeRecord(id),
+      { type: "genesis", build: ownLabel("1"), key: ownLabel("a+b+c") },
+      {
+        type: "config.activated",
+        digest: ownLabel("d"),
+        names: [ownLabel("\u00fc"), ownLabel('"')],
+      },
+      { type: "recovery", bytes: 12, sha256: ownLabel("00"), dangling: 3 },
+      { type: "heartbeat" },
+      { type: "close" },
+    ];
+    for (const record of records) {
+      const text = encodeLeaf(record, at, log);
+      const parsed = JSON.parse(text);
+      assert.equal(text, canonicalize(parsed));
+      const own = { v: "limen.audit/v1", wseq: 41, time: "2025-12-31T23:59:59.000001Z", ...log };
+      assert.deepEqual(parsed, { ...record, ...own });
+    }
+  });
+
+  it("refuses what has no single canonical form: fractions, unsafe integers, lone surrogates", () => {
+    for (const bad of [0.5, 2 ** 53, Number.NaN, "\ud800", "a\udc00b", { "\ud800": 1 }]) {
+      assert.throws(() => canonical(bad as never), Error);
+    }
+    assert.equal(canonical(-0), "0");
+    assert.equal(canonical("\ud83d\ude00"), '"\ud83d\ude00"');
+  });
+
+  it("leaves out fields that are absent", () => {
+    assert.equal(canonical({ b: 1, a: undefined, c: [] }), '{"b":1,"c":[]}');
+  });
+
+  it("writes time with microseconds, the last of a second included", () => {
+    assert.equal(rfc3339(0n), "1970-01-01T00:00:00.000000Z");
+    assert.equal(rfc3339(1_700_000_000_999_999n), "2023-11-14T22:13:20.999999Z");
+    assert.equal(rfc3339(1_700_000_000_010_020n), "2023-11-14T22:13:20.010020Z");
+  });
+
+  for (const items of [LIST_LIMIT, LIST_LIMIT + 1]) {
+    it(`${items > LIST_LIMIT ? "cuts, counts and digests" : "keeps"} a list of ${items}`, () => {
+      const tools = Array.from({ length: items }, (_, i) => ({
+        name: ownLabel(`tool-${i}`),
+        verdict: "deny" as const,
+        rule: ruleId("action.default"),
+        phase: "declared" as const,
+      }));
+      const text = encodeLeaf({ ...decisionRecord(newId()), tools }, at, log);
+      const parsed = JSON.parse(text);
+      assert.equal(parsed.tools.length, LIST_LIMIT);
+      const whole = hash("sha256", canonicalize(tools) ?? "", "hex");
+      const cut = items > LIST_LIMIT ? { tools: { count: items, sha256: whole } } : undefined;
+      assert.deepEqual(parsed.cut, cut);
+    });
+  }
+
+  it("is read back by its head, and anything else is no record", () => {
+    const id = newId();
+    const entry = (text: string): Uint8Array => Buffer.from(text);
+    const head = readLeaf(entry(encodeLeaf(outcomeRecord(id), at, log)));
+    assert.equal(head?.type, "response.outcome");
+    assert.equal(head?.decision, id);
+    assert.equal(head?.wseq, 41);
+    const others = ["", "null", "[]", '"v"', "{}", '{"v":"limen.audit/v2"}', "{", "\ufeff{}"];
+    for (const text of others) assert.equal(readLeaf(entry(text)), undefined);
+    assert.equal(readLeaf(Uint8Array.of(0x22, 0xff, 0x22)), undefined);
+  });
+});
