@@ -174,7 +174,7 @@ function readChannels(draft: FrameDraft, state: Choice, value: JsonNode, place: 
   }
 }
 
-/** The answer begins: reasoning is over. */
+/** The answer begins: reasoning is over. (When calls begin, the answer is.) */
 function closeOthers(draft: FrameDraft, state: Choice, channel: string): void {
   for (const other of state.channels) {
     if (other !== channel) closeChannel(draft, state, other);
@@ -191,6 +191,7 @@ function readFragment(draft: FrameDraft, state: Choice, item: JsonNode): boolean
   const form = callForm(item);
   if (index === undefined || form === undefined || state.finished) return false;
   if (index > state.last) {
+    for (const channel of state.channels) closeChannel(draft, state, channel);
     closeCall(draft, state.open);
     state.last = index;
     state.open = openCall(draft, callKey(state.index, index), { form, body: get(item, form) });
