@@ -8,7 +8,7 @@ import { isLetter } from "./ascii.ts";
 import { pattern, type Subject } from "./re2.ts";
 import { rot13 } from "./rot13.ts";
 
-export type Decoded = { readonly text: string; readonly source: Span };
+type Decoded = { readonly text: string; readonly source: Span };
 export type Decoder = {
   readonly trigger: string;
   /** `plain`: what comes out was in the text as it is, only out of sight; the rest must prove to be language. */

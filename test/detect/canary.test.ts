@@ -39,6 +39,10 @@ describe("a canary", () => {
   for (const text of clean) {
     it(`is not found in ${JSON.stringify(text)}`, () => assert.deepEqual(found(text), []));
   }
+  it("inside another is told once", () => {
+    const both = canaryDetector(["outer-inner-77", "inner-77"]);
+    assert.deepEqual(both.scan("say outer-inner-77\0", 0).found, [{ start: 4, end: 18 }]);
+  });
   it("cut off by the end of the text is open from its first character", () => {
     assert.equal(scan("say Limen-Kx8", 0).open, 4);
     assert.equal(scan("say nothing", 0).open, 11);

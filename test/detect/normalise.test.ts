@@ -94,10 +94,10 @@ describe("readings of a text", () => {
     );
   });
 
-  it("stop at a limit of work, so that a text made of encodings costs no more than four of its size", () => {
-    const text = `${base64("a few words to decode")} `.repeat(3_000);
+  it("stop at a limit of work: what opens twice at every depth costs four of its size, not fourteen", () => {
+    const text = "<!-- display:none> some words ".repeat(400);
     const total = hiddenTexts(text).reduce((sum, found) => sum + found.length, 0);
-    assert.ok(total > 0 && total <= text.length * 4);
+    assert.ok(total > 0 && total <= text.length * 4, `${total / text.length}`);
   });
 
   it("read one piece up to 64 KiB", () => {

@@ -194,6 +194,29 @@ describe("egress on a stream", () => {
     assert.deepEqual(streamed(control, [..."write to joe@exa.org now"]).rules, ["pii.email"]);
   });
 
+  const endless = {
+    "a card": "4".repeat(20),
+    "an IBAN": `DE89${"3".repeat(19)}`,
+    "a local part": `x${"y".repeat(64)}`,
+    "a host name": `a@${"b".repeat(254)}`,
+    "a key with a prefix": `ghp_${"a".repeat(38)}`,
+    "a secret key": `secret_key=${"aB1/".repeat(10)}c`,
+    "the header of a key with prose behind": `-----BEGIN ${"PRIVATE KEY-----"}${" word".repeat(81)} `,
+  };
+  for (const [what, text] of Object.entries(endless)) {
+    it(`lets go of what has become too long for ${what}`, () => {
+      const { held } = createEgress(EGRESS).openFrom(text, 0);
+      // What an e-mail address could still begin with stays: the last 64 units.
+      assert.ok(held === text.length || held >= text.length - 64, `${text.length - held} held`);
+      const { held: secrets } = createEgress({
+        ...EGRESS,
+        pii: { ...EGRESS.pii, entities: ["credit_card", "iban"] },
+      }).openFrom(text, 0);
+      // Two letters may begin an IBAN or a canary.
+      assert.ok(secrets >= text.length - 2, `${text.length - secrets} held`);
+    });
+  }
+
   it("holds back an ordinary text by a word at most", () => {
     const control = createEgress(EGRESS);
     const text = "The quick brown fox jumps over the lazy dog and skips 12 of them";
