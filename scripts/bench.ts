@@ -187,6 +187,11 @@ function print(concurrency: number, summary: Summary): void {
   for (const [name, value] of rows) console.log(`  ${name.padEnd(50)} ${value}`);
 }
 
+/** One line that overwrites itself, for people only. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
+
 /** The pass-through filter in a process of its own, as Limen is. */
 async function startFloor(socket: string): Promise<ReturnType<typeof spawn>> {
   const script = fileURLToPath(new URL("./bench-passthrough.ts", import.meta.url));
@@ -220,11 +225,11 @@ async function main(): Promise<void> {
     for (const kind of LOADS) {
       const done: Round[] = [];
       for (let i = 0; i < rounds; i += 1) {
-        process.stderr.write(`\r${kind.concurrency} at a time, round ${i + 1} of ${rounds}  `);
+        progress(`${kind.concurrency} at a time, round ${i + 1} of ${rounds}`);
         done.push(await round(bench, i, kind));
         stack.model.received.length = 0;
       }
-      process.stderr.write("\r\x1b[K");
+      progress("");
       const summary = summarise(done);
       print(kind.concurrency, summary);
       loads.push({ ...kind, ...summary, rounds: done });

@@ -1,0 +1,63 @@
+/** The demo is a promise like any other: it runs, and every act ends as it says. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { envoyBinary } from "./envoy.ts";
+import { stopProcess, until } from "./process.ts";
+import { send } from "./raw.ts";
+
+const DEMO = fileURLToPath(new URL("../../scripts/demo", import.meta.url));
+
+describe("scripts/demo", function () {
+  this.timeout(120_000);
+  let kept: ChildProcess | undefined;
+  before(function () {
+    if (envoyBinary() === undefined) this.skip();
+  });
+  after(async () => {
+    if (kept !== undefined) await stopProcess(kept);
+  });
+
+  it("ends every act as it says, and leaves a running boundary behind when told to", async () => {
+    const child = spawn(DEMO, ["--keep"], { stdio: ["ignore", "pipe", "inherit"] });
+    kept = child;
+    let output = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    const url = await until(90_000, "the demo's curl line", () => {
+      assert.equal(child.exitCode, null, output);
+      return /curl -i (http:\S+)/.exec(output)?.[1];
+    });
+    assert.match(output, /^Every act ended as it says\.$/m);
+    const rows = output.match(/^\d+[a-z]? /gm)?.map((row) => row.trim());
+    assert.deepEqual(rows, [
+      "1",
+      "2",
+      "2b",
+      "3",
+      "4",
+      "5",
+      "7",
+      "9a",
+      "9b",
+      "9c",
+      "9d",
+      "10",
+      "11",
+    ]);
+    assert.doesNotMatch(output, /\^ this is not/);
+    const body =
+      '{"model":"demo-1","messages":[{"role":"user","content":"Show the customer record number 7."}]}';
+    const answer = await send(url, { body });
+    assert.match(answer.body.toString(), /card \[/);
+    await stopProcess(child);
+    assert.equal(child.exitCode, 0);
+  });
+
+  it("says how it is used when it is told something else", () => {
+    const { status, stderr } = spawnSync(DEMO, ["--keeps"], { encoding: "utf8" });
+    assert.equal(status, 2);
+    assert.match(stderr, /usage: scripts\/demo \[--keep\]/);
+  });
+});
