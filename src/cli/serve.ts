@@ -48,6 +48,8 @@ const MAX_EXCHANGES = 4_096;
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
 /** Below Envoy's message_timeout (5 s), above the largest budget plus the wait for the log. */
 const REPLY_DEADLINE_MS = 4_000;
+/** An event loop that is silent for so long is stuck. The largest hostile body takes a few seconds to read. */
+const STUCK_MS = 10_000;
 /** A disk that stalls makes exchanges slow before it makes them fail; both records fit below the reply deadline. */
 const AUDIT_WAIT_MS = 1_500;
 
@@ -88,7 +90,7 @@ class Service {
 
   async open(): Promise<void> {
     try {
-      const watchdog = openWatchdog(this.#clock);
+      const watchdog = openWatchdog(this.#clock, STUCK_MS);
       this.#closers.push(() => watchdog.close());
       const audit = await this.#openAudit();
       const policy = await this.#openPolicies(audit);

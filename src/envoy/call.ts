@@ -37,6 +37,9 @@ export const statusOf = (error: unknown): Partial<StatusObject> => {
   return { code: Code.INTERNAL, details: "limen: internal error" };
 };
 
+/** Why `gone` is aborted. One value: without it every exchange would build an exception with its stack. */
+const GONE = new Error("the call is over");
+
 /**
  * Runs `talk` over a call.
  * @param failed told of every failure that is ours to know of, after the status has been sent
@@ -52,10 +55,10 @@ export function serveStream<I, O>(
     if (finished || gone.signal.aborted) return;
     finished = true;
     call.emit("error", statusOf(error));
-    gone.abort();
+    gone.abort(GONE);
     failed(error);
   };
-  call.once("cancelled", () => gone.abort());
+  call.once("cancelled", () => gone.abort(GONE));
   const send: Send<O> = async (reply) => {
     if (finished || gone.signal.aborted) return;
     if (!call.write(reply)) await once(call, "drain", { signal: gone.signal });
