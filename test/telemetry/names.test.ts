@@ -7,9 +7,10 @@ import { LABELS, type LabelName, METRICS, type MetricName } from "../../src/tele
 const names = Object.keys(METRICS) as MetricName[];
 const guide = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
 
-/** Rows of the table between two markers, without its head; cells trimmed. */
+/** Rows of the table between a marker and its end, without the head; cells trimmed. */
 function table(marker: string): string[][] {
-  const [, body = ""] = guide.split(`<!-- ${marker} -->`);
+  const [, after = ""] = guide.split(`<!-- ${marker} -->`);
+  const [body = ""] = after.split(`<!-- /${marker} -->`);
   return body
     .split("\n")
     .filter((line) => line.startsWith("|"))
