@@ -6,7 +6,7 @@ import { write } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInThisContext } from "node:vm";
 import { workerData } from "node:worker_threads";
-import { MESSAGES } from "../telemetry/log.ts";
+import { MESSAGES } from "../telemetry/messages.ts";
 import { BEATS, LOOKS, STOP, WALL_OFFSET, type WatchdogData } from "./watchdog.ts";
 
 /** Time that the last line gets to be written. */

@@ -10,46 +10,10 @@ import type { Cause } from "../core/cause.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Reason } from "../core/verdict.ts";
+import { MESSAGES, type Message, type Row } from "./messages.ts";
 
-type Row = {
-  readonly level: "info" | "warn" | "error";
-  readonly text: string;
-  /** What a call can cause: traffic could fill the disk with it, so it is said once a second and counted. */
-  readonly perCall?: true;
-};
-
-/** Every message Limen can log. Keys are for machines and never change; the text is for people. */
-export const MESSAGES = {
-  service_started: { level: "info", text: "listening" },
-  service_draining: {
-    level: "info",
-    text: "draining: open exchanges finish, new ones are refused",
-  },
-  service_stopped: { level: "info", text: "stopped" },
-  default_policy: { level: "warn", text: "no policy is configured, the built-in one is in force" },
-  policy_swapped: { level: "info", text: "policy set swapped" },
-  policy_reload_failed: { level: "warn", text: "policy reload failed, the last good set stays" },
-  key_generated: {
-    level: "warn",
-    text: "a new key signs the audit log: keep a copy of its public part",
-  },
-  audit_recovered: {
-    level: "warn",
-    text: "the audit log was not closed, what was durable is kept",
-  },
-  audit_unwritable: { level: "error", text: "audit log not writable, exchanges fail closed" },
-  call_failed: {
-    level: "error",
-    text: "a call failed by a defect of ours, it was closed",
-    perCall: true,
-  },
-  peer_protocol_error: { level: "warn", text: "the peer broke the protocol", perCall: true },
-  event_loop_stalled: { level: "error", text: "the event loop is stuck, the process ends itself" },
-} as const satisfies Record<string, Row>;
-export type Message = keyof typeof MESSAGES;
-
-export type Printable = Label | RuleId | DecisionId | Cause | Reason | ErrorCode | number | boolean;
-export type Fields = Readonly<Record<string, Printable>>;
+type Printable = Label | RuleId | DecisionId | Cause | Reason | ErrorCode | number | boolean;
+type Fields = Readonly<Record<string, Printable>>;
 export type Log = (message: Message, fields?: Fields) => void;
 
 const PER_CALL_MS = 1000;

@@ -12,14 +12,12 @@ import type { ControlEntry, Coverage, FindingCount, Outcome, ToolEntry } from ".
 import type { Reason } from "../core/verdict.ts";
 
 /** Why a delivered answer counts as unsafe, worst first: an exchange is counted under the first that holds. */
-export const UNSAFE = [
-  "response_finding",
-  "request_finding",
-  "fail_open",
-  "late_stream",
-  "uninspected",
-] as const;
-export type Unsafe = (typeof UNSAFE)[number];
+export type Unsafe =
+  | "response_finding"
+  | "request_finding"
+  | "fail_open"
+  | "late_stream"
+  | "uninspected";
 
 export const HTTP_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 

@@ -52,13 +52,23 @@ describe("watchdog", () => {
   });
 
   it("ends the first process of a container too, which SIGKILL of its own does not reach", function () {
-    const wrap = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
-    if (spawnSync("unshare", [...wrap, "true"]).status !== 0) this.skip();
-    const { signal, stderr } = spawnSync("unshare", [...wrap, process.execPath, child, "block"], {
-      encoding: "utf8",
-      killSignal: "SIGKILL", // unshare ignores SIGTERM while its child runs
-      timeout: 9000,
-    });
+    const [unshare, ...flags] = [
+      "unshare",
+      "--user",
+      "--map-root-user",
+      "--pid",
+      "--fork",
+    ] as const;
+    if (spawnSync(unshare, [...flags, "true"]).status !== 0) this.skip();
+    const { signal, stderr } = spawnSync(
+      unshare,
+      [...flags, "--kill-child", process.execPath, child, "block"],
+      {
+        encoding: "utf8",
+        killSignal: "SIGKILL", // unshare ignores SIGTERM while its child runs
+        timeout: 9000,
+      },
+    );
     assert.equal(JSON.parse(stderr).event, "event_loop_stalled");
     assert.equal(signal, "SIGTRAP"); // unshare passes on how its child died
   });

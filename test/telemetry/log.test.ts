@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { decisionId, ownLabel } from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { Content } from "../../src/core/content.ts";
-import { createLog, MESSAGES, type Message } from "../../src/telemetry/log.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { MESSAGES, type Message } from "../../src/telemetry/messages.ts";
 
 /** 2026-01-02T03:04:05.006Z, and a monotonic clock that the test moves. */
 function fakeClock(): Clock & { ms: number } {
