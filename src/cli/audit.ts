@@ -78,8 +78,8 @@ export async function auditVerify(args: readonly string[], io: Io): Promise<numb
     return misused(io, "verify", "--key is neither a verifier key nor a file with one");
   }
   if (verifier === undefined) {
-    io.stderr(`limen audit verify: ${dir} has no checkpoint or genesis record that can be read\n`);
-    return 1;
+    io.stderr(`limen audit verify: ${dir} has no log that states a key; name one with --key\n`);
+    return 3;
   }
   const report = verifyLog({ dir, verifier, ...(older && { from: older }) });
   const keyFrom = key === undefined ? "log" : "argument";

@@ -78,7 +78,7 @@ export const outcomeRecord = (decision: DecisionId): OutcomeRecord => ({
 /** A folder that is gone after the test, with a key in it. */
 export class Place {
   readonly root = mkdtempSync(join(tmpdir(), "limen-audit-"));
-  readonly dir = join(this.root, "log");
+  dir = join(this.root, "log"); // a test may put the log on another file system before it opens it
   readonly keyFile = join(this.root, "audit.key");
   readonly key: LogKey = generateLogKey(ORIGIN);
   readonly #logs: AuditLog[] = [];
