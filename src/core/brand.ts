@@ -3,7 +3,7 @@
  * so that text from traffic does not compile there. The casts of the project's brands stand here.
  */
 declare const brand: unique symbol;
-export type Brand<T, Name extends string> = T & { readonly [brand]: Name };
+type Brand<T, Name extends string> = T & { readonly [brand]: Name };
 
 /** A string that may be printed: it comes from our tables or from the operator. */
 export type Label = Brand<string, "Label">;

@@ -3,7 +3,6 @@
  * synchronous; a throw is a bug and becomes the cause `detector_error`.
  */
 import type { RuleId } from "./brand.ts";
-import type { Finding } from "./finding.ts";
 import type { Execution, InferenceRequest, ToolCall } from "./inference.ts";
 import type { Span } from "./segment.ts";
 import type { Judged, Reason, Verdict } from "./verdict.ts";
@@ -70,5 +69,3 @@ export type Controls = {
   readonly egress: TextControl;
   readonly action: RequestControl & CallControl;
 };
-
-export type { Finding };

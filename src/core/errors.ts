@@ -36,8 +36,3 @@ export class LimenError extends Error {
     this.problems = list;
   }
 }
-
-/** Ends a `switch` over a closed union. The value is not printed: it could be content. */
-export function unreachable(_: never): never {
-  throw new Error("unreachable: a closed union has a member that this switch does not know");
-}

@@ -1,18 +1,16 @@
 import type { RuleId } from "./brand.ts";
 import type { Span } from "./segment.ts";
 
-export const FINDING_KINDS = [
-  "injection.direct",
-  "injection.embedded",
-  "injection.hidden",
-  "pii",
-  "secret",
-  "leak.prompt",
-  "leak.context",
-  "leak.canary",
-  "exfiltration",
-] as const;
-export type FindingKind = (typeof FINDING_KINDS)[number];
+export type FindingKind =
+  | "injection.direct"
+  | "injection.embedded"
+  | "injection.hidden"
+  | "pii"
+  | "secret"
+  | "leak.prompt"
+  | "leak.context"
+  | "leak.canary"
+  | "exfiltration";
 
 /**
  * What a detector saw. There is no field for text; `span` counts UTF-16 units of the scanned text,

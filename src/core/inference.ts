@@ -12,7 +12,7 @@ export type DialectId = (typeof DIALECTS)[number];
 export type Execution = "client" | "provider";
 
 /** A tool that a request declares. Provider-run tools are named `openai:<type>`, `anthropic:<type>`. */
-export type ToolDefinition = {
+type ToolDefinition = {
   readonly name: Content;
   readonly execution: Execution;
   /** Identifies the definition to the dialect that read it (`Dialect.withoutTools`). */

@@ -8,21 +8,19 @@ import type { FindingKind } from "./finding.ts";
 import type { DialectId } from "./inference.ts";
 import type { Reason } from "./verdict.ts";
 
-export const OUTCOMES = [
-  "allowed",
-  "mutated",
-  "asked",
-  "denied",
-  "failed_closed",
-  "failed_open",
-  "bypassed",
-  "provider_error",
-  "local_reply",
-  "not_inference",
-  "unknown_crash",
-] as const;
 /** What was enforced. */
-export type Outcome = (typeof OUTCOMES)[number];
+export type Outcome =
+  | "allowed"
+  | "mutated"
+  | "asked"
+  | "denied"
+  | "failed_closed"
+  | "failed_open"
+  | "bypassed"
+  | "provider_error"
+  | "local_reply"
+  | "not_inference"
+  | "unknown_crash";
 
 /** What was inspected of one direction. */
 export type Coverage = {
@@ -107,7 +105,7 @@ export type OutcomeRecord = {
 };
 
 /** Records of the log about itself: start, policy changes, recovery, signs of life, end. */
-export type SystemRecord =
+type SystemRecord =
   | { readonly type: "genesis"; readonly build: Label; readonly key: Label }
   | { readonly type: "config.activated"; readonly digest: Label; readonly names: readonly Label[] }
   | {

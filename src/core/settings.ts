@@ -3,7 +3,6 @@
  * the controls are built from it, the exchange reads its limits.
  */
 import type { Cause } from "./cause.ts";
-import type { DialectId } from "./inference.ts";
 
 /** From the weakest to the strictest. */
 export const TEXT_ACTIONS = ["off", "flag", "redact", "deny"] as const;
@@ -71,5 +70,3 @@ export type PolicySettings = {
   readonly action: ActionSettings;
   readonly failure: Readonly<Record<Cause, "deny" | "allow">>;
 };
-
-export type { DialectId };

@@ -40,8 +40,6 @@ export type Verdict =
 export const ALLOW: Verdict = { kind: "allow" };
 
 const RANK = { allow: 0, mutate: 1, ask: 2, deny: 3 } as const;
-export const stricterKind = (a: Verdict["kind"], b: Verdict["kind"]): Verdict["kind"] =>
-  RANK[b] > RANK[a] ? b : a;
 
 /** The stricter of two verdicts; two mutations become one. Its kind does not depend on order. */
 export function stricter(a: Verdict, b: Verdict): Verdict {

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { status as Code, type ServerDuplexStream, type StatusObject } from "@grpc/grpc-js";
 import { LimenError } from "../core/errors.ts";
 
-export type Send<O> = (reply: O) => Promise<void>;
+type Send<O> = (reply: O) => Promise<void>;
 
 export type Call<O> = {
   readonly send: Send<O>;
@@ -29,7 +29,7 @@ export class StatusError extends Error {
   }
 }
 
-export const statusOf = (error: unknown): Partial<StatusObject> => {
+const statusOf = (error: unknown): Partial<StatusObject> => {
   if (error instanceof StatusError) return { code: error.code, details: error.details };
   if (error instanceof LimenError && error.code === "protocol") {
     return { code: Code.INVALID_ARGUMENT, details: "limen: protocol error" };

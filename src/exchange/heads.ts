@@ -12,7 +12,7 @@ export function pathOf(path: string): string {
 }
 
 /** `application/json` of `Application/JSON; charset=utf-8`; "" when absent. */
-export const mediaType = (headers: Headers): string =>
+const mediaType = (headers: Headers): string =>
   (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
 
 const isEncoded = (headers: Headers): boolean => {

@@ -47,7 +47,7 @@ export type LocalReply = {
 };
 
 /** How the response body is to come from here on; what Envoy starts with is `buffered`. */
-export type BodyMode = "buffered" | "streamed";
+type BodyMode = "buffered" | "streamed";
 
 export type HeadersReply =
   | { readonly kind: "pass"; readonly edits: HeaderEdits; readonly responseBody?: BodyMode }

@@ -137,6 +137,56 @@ describe("an exchange that cannot be judged", () => {
   });
 });
 
+describe("an exchange that Limen cannot take on", () => {
+  it("is refused with 503 overloaded and both records", async () => {
+    const seen = await runSession({ policies: plain, request: post(hello), closed: "overloaded" });
+    assert.equal(seen.upstream, undefined);
+    assert.equal(seen.client.status, 503);
+    assert.equal(JSON.parse(seen.client.body).error.code, "overloaded");
+    assert.equal(seen.outcomes[0]?.verdict.action, "failed_closed");
+  });
+
+  /** The policy set with one control that has a defect. */
+  const broken = (control: "ingress" | "egress"): Session["policies"] => ({
+    ...plain,
+    select(facts) {
+      const policy = plain.select(facts);
+      if (policy === undefined) return undefined;
+      const defect = (): never => {
+        throw new Error("a defect that quotes Hello");
+      };
+      const part = { ...policy.controls[control], judgeRequest: defect, judgeText: defect };
+      return { ...policy, controls: { ...policy.controls, [control]: part } };
+    },
+  });
+
+  for (const [control, body] of [
+    ["ingress", answer],
+    ["egress", answer],
+  ] as const) {
+    it(`fails closed with detector_error when ${control} has a defect`, async () => {
+      const policies = broken(control);
+      const seen = await runSession({
+        policies,
+        request: post(hello),
+        response: { chunks: [body] },
+      });
+      assert.equal(seen.client.status, 403);
+      assert.equal(JSON.parse(seen.client.body).error.code, "detector_error");
+      assert.ok(!JSON.stringify(seen.outcomes).includes("Hello"));
+      assert.equal(seen.outcomes[0]?.verdict.action, "failed_closed");
+    });
+  }
+
+  it("ends a stream with the error event when egress has a defect", async () => {
+    const frame = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "Hi" } }] })}\n\n`;
+    const response = { headers: { "content-type": "text/event-stream" }, chunks: [frame] };
+    const seen = await runSession({ policies: broken("egress"), request: post(hello), response });
+    assert.ok(seen.client.body.includes("detector_error"));
+    assert.ok(!seen.client.body.includes("Hi"));
+  });
+});
+
 describe("a response", () => {
   const respond = (response: Session["response"], policies = plain) =>
     runSession({ policies, request: post(hello), ...(response && { response }) });

@@ -28,13 +28,13 @@ export const policyWith = (spec: string): PolicySet =>
     `apiVersion: limen.dev/v1alpha1\nkind: BoundaryPolicy\nmetadata: {name: test}\nspec: ${spec}\n`,
   );
 
-export type HttpRequest = {
+type HttpRequest = {
   readonly method?: string;
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
 };
-export type HttpResponse = {
+type HttpResponse = {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly chunks: readonly (string | Uint8Array)[];
@@ -142,6 +142,7 @@ export type Session = {
   readonly request: HttpRequest;
   readonly response?: HttpResponse;
   readonly route?: string;
+  readonly closed?: "overloaded";
   /** Whether the log takes a record; all by default. */
   readonly durable?: (record: AuditRecord) => boolean;
 };
@@ -174,7 +175,7 @@ export async function runSession(session: Session): Promise<Seen> {
       recorder,
       clock,
       recorded: () => {},
-      closed: undefined,
+      closed: session.closed,
     });
   const done = processStream(wire.messages(), call, {
     clock,
