@@ -41,13 +41,18 @@ for (const gracefulClose of ["off", "on"] as const) {
         stream: true,
       });
       let ticks = 0;
-      const beside = (async () => {
-        for await (const chunk of stream) {
-          if (chunk.choices[0]?.delta.content === "tick ") ticks += 1;
-          if (chunk.choices[0]?.finish_reason === "stop") return "finished";
+      const readToTheEnd = async (): Promise<string> => {
+        try {
+          for await (const chunk of stream) {
+            if (chunk.choices[0]?.delta.content === "tick ") ticks += 1;
+            if (chunk.choices[0]?.finish_reason === "stop") return "finished";
+          }
+        } catch {
+          // told by the return value
         }
         return "cut";
-      })();
+      };
+      const beside = readToTheEnd();
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       const statuses = new Map<number, number>();
       for (let i = 0; i < REQUESTS; i += 1) {
