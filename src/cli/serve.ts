@@ -157,7 +157,11 @@ class Service {
         this.#log("policy_swapped", { digest: event.set.digest });
       } else {
         live.reloadFailed = true;
-        this.#log("policy_reload_failed", { problems: event.error.problems.length });
+        const { problems } = event.error;
+        const [{ where, what, fix } = { where: "", what: "", fix: "" }] = problems;
+        // Operator text: it is what somebody wrote into a policy.
+        const first = { where: ownLabel(where), what: ownLabel(what), fix: ownLabel(fix) };
+        this.#log("policy_reload_failed", { problems: problems.length, ...first });
       }
     };
     const factories = { ingress: createIngress, egress: createEgress, action: createAction };

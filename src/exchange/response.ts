@@ -235,8 +235,8 @@ export class ResponseSide {
     // The last frame may have come without its blank line; one too many does no harm.
     const gap = bytes.length > 0 && !endsFrame(bytes.at(-1)) ? "\n\n" : "";
     const event = Buffer.from(`${gap}${dialect.refusalEvent(refusal)}`);
+    for (const part of bytes) this.#bytesOut += part.length;
     const body = Buffer.concat([...bytes, event]);
-    this.#bytesOut += body.length;
     const facts = { ...this.#liveFacts(live), reason, action: refusedAction(reason) };
     // Without a record only the event leaves, and not the text in front of it.
     if (await this.#finish(facts)) return { kind: "replace", body, edits: NO_EDITS };
