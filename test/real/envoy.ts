@@ -85,7 +85,7 @@ type Bootstrap = {
 const accessLogOf = ({ dir }: EnvoyOptions): string => join(dir, "access.log");
 
 /** The file with the overrides: one copy of its listener, and of its cluster `limen`, per entry. */
-export function bootstrapOf(options: EnvoyOptions): Bootstrap {
+function bootstrapOf(options: EnvoyOptions): Bootstrap {
   const read = (): Bootstrap => parse(readFileSync(ENVOY_YAML, "utf8")) as Bootstrap;
   const file = read();
   const anyPort = { address: "127.0.0.1", port_value: 0 };

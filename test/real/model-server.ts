@@ -18,7 +18,7 @@ import { SCENARIOS, type Script, scenarioOf } from "./scenarios.ts";
 /** Far above what Envoy lets through. */
 const BODY_LIMIT_BYTES = 64 << 20;
 
-export type Received = {
+type Received = {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;

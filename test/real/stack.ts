@@ -41,7 +41,7 @@ export type Stack = {
   close(): Promise<void>;
 };
 
-export type Limen = {
+type Limen = {
   pid(): number;
   readonly auditDir: string;
   /** File with the public key of the audit log. */

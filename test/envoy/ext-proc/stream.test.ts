@@ -288,6 +288,8 @@ for (const [name, api] of Object.entries({ openai, anthropic })) {
       assert.ok(seen.client.body.includes("prompt_leak"));
       assert.ok(!seen.client.body.includes("7f3a"));
       assert.ok(!seen.client.body.includes("tail"));
+      const released = seen.client.body.slice(0, seen.outcomes[0]?.output.released_bytes);
+      assert.ok(released.endsWith("\n\n") && !released.includes("prompt_leak"));
       assert.equal(seen.outcomes[0]?.verdict.action, "denied");
     });
 
