@@ -21,8 +21,6 @@ import {
 } from "./tiles.ts";
 import type { Sealed } from "./wal.ts";
 
-const NEVER = -1;
-
 type Piece = { readonly path: string; readonly bytes: Uint8Array };
 
 /**
@@ -43,8 +41,10 @@ export class Publisher {
   /** Full tiles and bundles, not yet written. */
   #full: Piece[] = [];
   #published: number;
+  /** False after a start: the checkpoint file may be older than what was signed. */
+  #isCurrent = false;
   /** Partial versions of tiles that became full in an earlier pass. */
-  #stale: string[];
+  #stale: readonly string[] = [];
   /** Folders that got full tiles since the last `syncFolders`. */
   readonly #folders = new Set<string>();
 
@@ -55,9 +55,7 @@ export class Publisher {
     this.#key = key;
     this.#edge = edge;
     this.#bundle = edge.size % TILE_WIDTH === 0 ? [] : undefined;
-    // After a start the checkpoint file may be older than what was signed: it is published again.
-    this.#published = edge.size === 0 ? 0 : NEVER;
-    this.#stale = partialsOfFullTiles(NEVER, edge.size);
+    this.#published = edge.size;
   }
 
   /** Entries taken so far. */
@@ -99,7 +97,7 @@ export class Publisher {
 
   /** Publishes a checkpoint over all entries taken. Does nothing when there are no new ones. */
   publish(): void {
-    if (this.size === this.#published) return;
+    if (this.size === 0 || (this.size === this.#published && this.#isCurrent)) return;
     this.writeFull();
     for (const piece of this.#partials()) this.#write(piece, "visible");
     const note = signCheckpoint({ size: this.size, root: this.#edge.root() }, this.#key);
@@ -111,6 +109,7 @@ export class Publisher {
     for (const path of this.#stale) this.#ops.remove(join(this.#dir, path));
     this.#stale = partialsOfFullTiles(this.#published, this.size);
     this.#published = this.size;
+    this.#isCurrent = true;
   }
 
   /** Makes the names of full tiles durable: after it, their entries are no longer needed in the log. */
@@ -155,16 +154,15 @@ export class Publisher {
   }
 }
 
-/** Folders of partials of the tiles, one for each level, that were begun at `from` and are full at `to`. */
-function partialsOfFullTiles(from: number, to: number): string[] {
+/** Folders of partials of the tiles that were not full at size `from` and are at size `to`. */
+function partialsOfFullTiles(from: number, to: number): readonly string[] {
   const paths: string[] = [];
   for (let level = 0; TILE_WIDTH ** (level + 1) <= to; level++) {
     const width = TILE_WIDTH ** (level + 1);
-    const last = Math.floor(to / width) - 1;
-    const begun = from === NEVER ? last : Math.floor(from / width);
-    if (begun > last) continue;
     const names: readonly TileLevel[] = level === 0 ? [0, "entries"] : [level];
-    for (const name of names) paths.push(partialsPath(name, begun));
+    for (let index = Math.floor(from / width); (index + 1) * width <= to; index++) {
+      for (const name of names) paths.push(partialsPath(name, index));
+    }
   }
   return paths;
 }

@@ -115,10 +115,12 @@ class Verification {
 
   run(): VerifyReport {
     const checkpoint = this.#open(readFile(join(this.#dir, CHECKPOINT), FILE_LIMIT), CHECKPOINT);
+    const signed = readFile(join(this.#dir, LAST_SIGNED), FILE_LIMIT);
+    // Read last: while the log is being written, what is signed is in here before.
     const wal = readWal(this.#dir, checkpoint?.size ?? 0);
     for (const { index, what } of wal.damage) this.#flaw(index, index + 1, what);
     if (checkpoint !== undefined) {
-      this.#expect(checkpoint, wal);
+      this.#expect(checkpoint, signed, wal);
       this.#follow(checkpoint, wal);
     }
     const { recent: unpublished, unfinishedBytes } = wal;
@@ -127,11 +129,10 @@ class Verification {
   }
 
   /** Notes the trees that this one must have been, or become, on its way. */
-  #expect(checkpoint: Checkpoint, wal: WalView): void {
+  #expect(checkpoint: Checkpoint, signedBytes: Uint8Array | undefined, wal: WalView): void {
     this.#expected.push({ ...checkpoint, what: "the checkpoint" });
     const older = this.#older && this.#open(this.#older, "the older checkpoint");
     if (older !== undefined) this.#expected.push({ ...older, what: "the older checkpoint" });
-    const signedBytes = readFile(join(this.#dir, LAST_SIGNED), FILE_LIMIT);
     const signed = signedBytes && this.#open(signedBytes, LAST_SIGNED);
     if (signed !== undefined) this.#expected.push({ ...signed, what: LAST_SIGNED });
     if (wal.hashes.length === 0) return;

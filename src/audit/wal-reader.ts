@@ -20,41 +20,75 @@ export type WalView = {
   readonly unfinishedBytes: number;
 };
 
+/** How often the folder is read when segments are deleted meanwhile. */
+const ATTEMPTS = 3;
+
 /** @param recentFrom index from which on entries are listed with their ids */
 export function readWal(dir: string, recentFrom: number): WalView {
-  const hashes: Hash[] = [];
-  const recent: { index: number; id: string | undefined }[] = [];
-  const damage: { index: number; what: string }[] = [];
-  let [first, rootBefore, unfinishedBytes]: [number | undefined, Hash | undefined, number] = [
-    undefined,
-    undefined,
-    0,
-  ];
-  for (const name of namesIn(join(dir, WAL_DIR)).filter((file) => file.endsWith(".wal"))) {
-    const next: number = (first ?? 0) + hashes.length;
-    const bytes = readFile(join(dir, WAL_DIR, name), SEGMENT_READ_LIMIT);
+  for (let attempt = 1; ; attempt++) {
+    const names = segmentsIn(dir);
+    const reader = new WalReader(recentFrom);
+    for (const name of names)
+      reader.read(name, readFile(join(dir, WAL_DIR, name), SEGMENT_READ_LIMIT));
+    // The service deletes the oldest segments; what was read over such a gap proves nothing.
+    const now = new Set(segmentsIn(dir));
+    if (attempt === ATTEMPTS || names.every((name) => now.has(name))) return reader.view();
+  }
+}
+
+const segmentsIn = (dir: string): readonly string[] =>
+  namesIn(join(dir, WAL_DIR)).filter((name) => name.endsWith(".wal"));
+
+class WalReader {
+  readonly #recentFrom: number;
+  readonly #hashes: Hash[] = [];
+  readonly #recent: { index: number; id: string | undefined }[] = [];
+  readonly #damage: { index: number; what: string }[] = [];
+  #first: number | undefined;
+  #rootBefore: Hash | undefined;
+  #unfinishedBytes = 0;
+
+  constructor(recentFrom: number) {
+    this.#recentFrom = recentFrom;
+  }
+
+  /** Takes the next segment; `bytes` is undefined when it is gone or too large. */
+  read(name: string, bytes: Uint8Array | undefined): void {
+    const next = (this.#first ?? 0) + this.#hashes.length;
     const opened = bytes && openSegment(bytes);
     if (bytes === undefined || opened === undefined) {
-      damage.push({ index: next, what: `segment ${name} cannot be read` });
-      continue;
+      this.#damage.push({ index: next, what: `segment ${name} cannot be read` });
+      return;
     }
-    if (first === undefined) {
-      first = opened.header.first;
-      rootBefore = rootOf(first, opened.header.edge);
-    } else if (opened.header.first !== next || unfinishedBytes > 0) {
-      damage.push({ index: next, what: `segment ${name} does not follow the one before it` });
-      continue;
+    const { first, edge } = opened.header;
+    if (this.#first === undefined) {
+      this.#first = first;
+      this.#rootBefore = rootOf(first, edge);
+    } else if (first !== next || this.#unfinishedBytes > 0) {
+      this.#damage.push({ index: next, what: `segment ${name} does not follow the one before it` });
+      return;
     }
     const scan = scanSegment(bytes, opened, (index, { entry, hash }) => {
-      hashes.push(hash);
-      if (index >= recentFrom) recent.push({ index, id: readLeaf(entry)?.id });
+      this.#hashes.push(hash);
+      if (index >= this.#recentFrom) this.#recent.push({ index, id: readLeaf(entry)?.id });
     });
     if (scan.tail === "corrupt") {
-      damage.push({ index: scan.size, what: `segment ${name} is damaged at byte ${scan.end}` });
+      const what = `segment ${name} is damaged at byte ${scan.end}`;
+      this.#damage.push({ index: scan.size, what });
     }
-    unfinishedBytes = scan.tail === "torn" ? bytes.length - scan.end : 0;
+    this.#unfinishedBytes = scan.tail === "torn" ? bytes.length - scan.end : 0;
   }
-  return { first: first ?? 0, hashes, rootBefore, recent, damage, unfinishedBytes };
+
+  view(): WalView {
+    return {
+      first: this.#first ?? 0,
+      hashes: this.#hashes,
+      rootBefore: this.#rootBefore,
+      recent: this.#recent,
+      damage: this.#damage,
+      unfinishedBytes: this.#unfinishedBytes,
+    };
+  }
 }
 
 function rootOf(size: number, levels: readonly (readonly Hash[])[]): Hash | undefined {

@@ -88,6 +88,13 @@ describe("a checkpoint", () => {
     });
   }
 
+  it("has one form of its base64: unused bits that are not zero are refused", () => {
+    const other = vectors.checkpoint.replace("TTifAw=\n", "TTifAx=\n"); // the same bytes, decoded laxly
+    assert.notEqual(other, vectors.checkpoint);
+    const note = openCheckpoint(Buffer.from(other), parseVkey(vectors.vkey)!);
+    assert.deepEqual(note, { kind: "malformed" });
+  });
+
   it("is read by the parser of @sigstore/verify", () => {
     const load = createRequire(import.meta.url);
     const { LogCheckpoint } = load("@sigstore/verify/dist/tlog/checkpoint.js");

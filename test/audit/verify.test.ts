@@ -9,6 +9,7 @@ import { statedKey, verifyLog } from "../../src/audit/verify.ts";
 import type { AuditRecord } from "../../src/core/record.ts";
 import { checkLog } from "./check-log.ts";
 import { decisionRecord, newId, outcomeRecord, Place } from "./fixtures.ts";
+import { beat, commit, genesis, open, segmentPathOf } from "./writer-fixture.ts";
 
 /** Files below a folder, relative to it. */
 const filesIn = (dir: string): string[] =>
@@ -214,6 +215,18 @@ describe("verification of a log", () => {
     assert.deepEqual([checkpoint?.size, unpublished, flaws], [260, [{ index: 260, id }], []]);
     await log.close();
     assert.equal(checkLog(place).checkpoint?.size, 262);
+  });
+
+  it("sees a write-ahead log that says something else than the tree", () => {
+    const other = new Place();
+    const records = Array.from({ length: 259 }, () => beat);
+    const writer = open(other);
+    commit(writer, 0, [genesis(other), ...records]);
+    writer.close();
+    cpSync(segmentPathOf(other), segmentPathOf(place));
+    rmSync(other.root, { recursive: true });
+    const { flaws } = verify();
+    assert.deepEqual(flaws, [{ from: 0, to: 260, what: "differs from the write-ahead log" }]);
   });
 
   it("finds the key that the log states for itself", () => {

@@ -11,8 +11,12 @@ type Command = typeof auditVerify;
 async function run(command: Command, ...args: string[]) {
   const said = { out: "", err: "" };
   const io = {
-    stdout: (text: string) => void (said.out += text),
-    stderr: (text: string) => void (said.err += text),
+    stdout(text: string) {
+      said.out += text;
+    },
+    stderr(text: string) {
+      said.err += text;
+    },
   };
   const code = await command(args, io);
   return { code, ...said };
