@@ -36,9 +36,15 @@ type Turn = Variant | "again";
 const TURNS: readonly Turn[] = ["plain", "floor", "limen", "again"];
 
 const LOADS = [
-  { concurrency: 1, exchanges: 400 },
-  { concurrency: 8, exchanges: 1600 },
+  { form: "json", concurrency: 1, exchanges: 400 },
+  { form: "json", concurrency: 8, exchanges: 1600 },
+  { form: "stream", concurrency: 1, exchanges: 120 },
 ] as const;
+type Form = (typeof LOADS)[number]["form"];
+const TITLES: Readonly<Record<Form, string>> = {
+  json: "4 KB chat up, 2 KB JSON down",
+  stream: "4 KB chat up, 340 events down, as fast as they come",
+};
 const SYNCS_PER_ROUND = 40;
 /** Of a clock tick in /proc/PID/stat: USER_HZ is 100 on every Linux that runs Node. */
 const TICK_US = 10_000;
@@ -46,17 +52,22 @@ const TICK_US = 10_000;
 /** A chat of four kilobytes, of which the last message is new. */
 const TURN =
   "The keeper wants to know how much water one lift takes when two barges share the chamber. ";
-const BODY = JSON.stringify({
-  model: "demo-1",
-  messages: [
-    { role: "system", content: "You answer questions about canals in plain words." },
-    { role: "user", content: TURN.repeat(20) },
-    { role: "assistant", content: TURN.repeat(18) },
-    { role: "user", content: TURN.repeat(4) },
-  ],
-});
+const bodyOf = (form: Form): string =>
+  JSON.stringify({
+    model: "demo-1",
+    stream: form === "stream",
+    messages: [
+      { role: "system", content: "You answer questions about canals in plain words." },
+      { role: "user", content: TURN.repeat(20) },
+      { role: "assistant", content: TURN.repeat(18) },
+      { role: "user", content: TURN.repeat(4) },
+    ],
+  });
+const BODIES: Readonly<Record<Form, string>> = { json: bodyOf("json"), stream: bodyOf("stream") };
 
-type Sample = { readonly p50: number; readonly p99: number };
+/** Milliseconds to the first byte of the body, and to its last. */
+type Took = { readonly first: number; readonly last: number };
+type Sample = { readonly p50: number; readonly p99: number; readonly first: number };
 type Round = Record<Turn, Sample & { readonly cpuUs: number }> & { readonly syncMs: number };
 
 const at = (sorted: readonly number[], share: number): number =>
@@ -65,39 +76,48 @@ const ascending = (values: readonly number[]): readonly number[] =>
   values.toSorted((a, b) => a - b);
 const median = (values: readonly number[]): number => at(ascending(values), 0.5);
 
-/** One exchange on a kept connection, in milliseconds until the last byte. */
-async function exchange(url: string, agent: Agent): Promise<number> {
+/** One exchange on a kept connection. */
+async function exchange(url: string, agent: Agent, form: Form): Promise<Took> {
+  const body = BODIES[form];
   const start = performance.now();
   const outgoing = request(`${url}/v1/chat/completions`, {
     method: "POST",
     agent,
     headers: {
       "content-type": "application/json",
-      "content-length": Buffer.byteLength(BODY),
+      "content-length": Buffer.byteLength(body),
       "x-scenario": "page",
     },
   });
-  outgoing.end(BODY);
+  outgoing.end(body);
   const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+  let first: number | undefined;
   const chunks: Buffer[] = [];
-  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-  const body = Buffer.concat(chunks);
-  assert.equal(incoming.statusCode, 200, `${incoming.statusCode} ${body}`);
-  const bytes = body.length;
-  assert.ok(bytes > 2_000);
-  return performance.now() - start;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    first ??= performance.now() - start;
+    chunks.push(chunk);
+  }
+  const last = performance.now() - start;
+  const answer = Buffer.concat(chunks);
+  assert.equal(incoming.statusCode, 200, `${incoming.statusCode} ${answer}`);
+  assert.ok(answer.length > 2_000 && first !== undefined);
+  return { first, last };
 }
 
-/** `count` exchanges, `concurrency` at a time; each waits for its own before the next. */
-async function load(url: string, count: number, concurrency: number): Promise<readonly number[]> {
+/** `exchanges` of them, `concurrency` at a time; each waits for its own before the next. */
+async function load(url: string, kind: (typeof LOADS)[number]): Promise<Sample> {
+  const { form, exchanges, concurrency } = kind;
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
-  const took: number[] = [];
+  const took: Took[] = [];
   const client = async (): Promise<void> => {
-    for (let i = 0; i < count / concurrency; i += 1) took.push(await exchange(url, agent));
+    for (let i = 0; i < exchanges / concurrency; i += 1) {
+      took.push(await exchange(url, agent, form));
+    }
   };
   await Promise.all(Array.from({ length: concurrency }, client));
   agent.destroy();
-  return ascending(took);
+  const last = ascending(took.map((one) => one.last));
+  return { p50: at(last, 0.5), p99: at(last, 0.99), first: median(took.map((one) => one.first)) };
 }
 
 /** CPU time of a process in microseconds: utime and stime, fields 14 and 15, all threads. */
@@ -136,22 +156,27 @@ async function round(bench: Bench, turn: number, kind: (typeof LOADS)[number]): 
     const name = TURNS[(turn + i) % TURNS.length] ?? "plain";
     const variant = name === "again" ? "plain" : name;
     const before = cpuUs(pids[variant]);
-    const took = await load(stack.envoy.url(variant), kind.exchanges, kind.concurrency);
+    const sample = await load(stack.envoy.url(variant), kind);
     const spent = (cpuUs(pids[variant]) - before) / kind.exchanges;
-    results.set(name, { p50: at(took, 0.5), p99: at(took, 0.99), cpuUs: spent });
+    results.set(name, { ...sample, cpuUs: spent });
   }
   const syncMs = median(syncTimes(stack.dir));
   return { ...(Object.fromEntries(results) as Omit<Round, "syncMs">), syncMs };
 }
 
 function summarise(rounds: readonly Round[]) {
-  const of = (turn: Turn, key: "p50" | "p99" | "cpuUs"): number =>
+  const of = (turn: Turn, key: "p50" | "p99" | "first" | "cpuUs"): number =>
     median(rounds.map((one) => one[turn][key]));
   const syncMs = median(rounds.map((one) => one.syncMs));
   const added = median(rounds.map((one) => one.limen.p50 - one.floor.p50));
   return {
     p50Ms: { plain: of("plain", "p50"), floor: of("floor", "p50"), limen: of("limen", "p50") },
     p99Ms: { plain: of("plain", "p99"), floor: of("floor", "p99"), limen: of("limen", "p99") },
+    firstByteMs: {
+      plain: of("plain", "first"),
+      floor: of("floor", "first"),
+      limen: of("limen", "first"),
+    },
     floorOverPlainP50Ms: median(rounds.map((one) => one.floor.p50 - one.plain.p50)),
     limenOverFloorP50Ms: added,
     limenOverFloorP99Ms: median(rounds.map((one) => one.limen.p99 - one.floor.p99)),
@@ -163,12 +188,16 @@ function summarise(rounds: readonly Round[]) {
 }
 type Summary = ReturnType<typeof summarise>;
 
-function print(concurrency: number, summary: Summary): void {
+function print(kind: (typeof LOADS)[number], summary: Summary): void {
   const ms = (value: number): string => `${value.toFixed(2)} ms`;
   const rows: readonly (readonly [string, string])[] = [
     ["no filter           p50 / p99", `${ms(summary.p50Ms.plain)} / ${ms(summary.p99Ms.plain)}`],
     ["pass-through        p50 / p99", `${ms(summary.p50Ms.floor)} / ${ms(summary.p99Ms.floor)}`],
     ["Limen               p50 / p99", `${ms(summary.p50Ms.limen)} / ${ms(summary.p99Ms.limen)}`],
+    [
+      "first byte, p50: no filter / pass-through / Limen",
+      `${ms(summary.firstByteMs.plain)} / ${ms(summary.firstByteMs.floor)} / ${ms(summary.firstByteMs.limen)}`,
+    ],
     ["pass-through over no filter, p50", ms(summary.floorOverPlainP50Ms)],
     [
       "Limen over pass-through, p50 / p99",
@@ -183,7 +212,7 @@ function print(concurrency: number, summary: Summary): void {
     ["CPU per exchange, Limen", `${summary.cpuUsPerExchange.limen.toFixed(0)} us`],
     ["noise: no filter against itself, p50", ms(summary.noiseP50Ms)],
   ];
-  console.log(`\n4 KB chat up, 2 KB JSON down, ${concurrency} at a time`);
+  console.log(`\n${TITLES[kind.form]}, ${kind.concurrency} at a time`);
   for (const [name, value] of rows) console.log(`  ${name.padEnd(50)} ${value}`);
 }
 
@@ -219,19 +248,21 @@ async function main(): Promise<void> {
     const pids = { plain: stack.envoy.pid, floor: floor.pid ?? 0, limen: stack.limen.pid() };
     const bench = { stack, pids };
     // Compilers and caches warm up before anything is counted.
-    for (const variant of VARIANTS) await load(stack.envoy.url(variant), 800, 8);
+    for (const variant of VARIANTS) {
+      for (const kind of LOADS) await load(stack.envoy.url(variant), kind);
+    }
     const rssBefore = rssMiB(pids.limen);
     const loads = [];
     for (const kind of LOADS) {
       const done: Round[] = [];
       for (let i = 0; i < rounds; i += 1) {
-        progress(`${kind.concurrency} at a time, round ${i + 1} of ${rounds}`);
+        progress(`${TITLES[kind.form]}: round ${i + 1} of ${rounds}`);
         done.push(await round(bench, i, kind));
         stack.model.received.length = 0;
       }
       progress("");
       const summary = summarise(done);
-      print(kind.concurrency, summary);
+      print(kind, summary);
       loads.push({ ...kind, ...summary, rounds: done });
     }
     const exchanges = rounds * LOADS.reduce((sum, { exchanges: count }) => sum + count, 0);
