@@ -6,7 +6,7 @@
 import { hash } from "node:crypto";
 import type { AuditRecord } from "../core/record.ts";
 
-export const LEAF_VERSION = "limen.audit/v1";
+const LEAF_VERSION = "limen.audit/v1";
 /** An entry's length is a uint16 in its bundle (C2SP tlog-tiles). */
 export const ENTRY_LIMIT = 65_535;
 /** Items of a record's list that are kept; clients choose how many tools and findings there are. */

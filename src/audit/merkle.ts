@@ -18,7 +18,7 @@ const LEAF_PREFIX = Uint8Array.of(0);
 // One scratch for all node hashes: an allocation per node costs as much as the hash.
 const node = new Uint8Array(1 + 2 * HASH_BYTES);
 node[0] = 1;
-export function nodeHash(left: Hash, right: Hash): Hash {
+function nodeHash(left: Hash, right: Hash): Hash {
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTES);
   return sha256(node);

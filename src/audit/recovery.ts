@@ -69,8 +69,9 @@ export function recover(place: Place): Recovered {
     publisher.writeFull(); // so that it holds the bundles of one segment at most
   }
   const segment = new Segment(ops, last, found.scan.end);
+  if (!found.clean) segment.rewrite(readSegment(last));
   segment.truncate();
-  publisher.publish();
+  publisher.publish(); // only now: what is signed must be on the disk
   publisher.onMismatch = "stop";
   return {
     publisher,

@@ -10,7 +10,7 @@ import { encodeSegmentHeader, type SegmentHeader, WAL_DIR } from "./wal.ts";
 const ROOM_BYTES = 1 << 20;
 const ZEROS = new Uint8Array(ROOM_BYTES);
 
-export const segmentPath = (dir: string, first: number): string =>
+const segmentPath = (dir: string, first: number): string =>
   join(dir, WAL_DIR, `${String(first).padStart(16, "0")}.wal`);
 
 export class Segment {
@@ -41,7 +41,18 @@ export class Segment {
     return this.#end;
   }
 
-  /** Cuts off what follows the last whole batch. A crash before it is durable repeats the recovery. */
+  /**
+   * Writes again what was read from the file, up to its end. After a failed sync the system may hold bytes
+   * that it believes to be on the disk and that are not: only written again do they get there.
+   */
+  rewrite(bytes: Uint8Array): void {
+    writeAll(this.#ops, this.#fd, bytes.subarray(0, this.#end), 0);
+  }
+
+  /**
+   * Cuts off what follows the last whole batch, and makes durable what an earlier process wrote and did not
+   * sync. A crash before that repeats the recovery.
+   */
   truncate(): void {
     this.#ops.truncate(this.#fd, this.#end);
     this.#ops.fdatasync(this.#fd);

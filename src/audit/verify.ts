@@ -31,7 +31,7 @@ export type Flaw = { readonly from: number; readonly to: number; readonly what: 
 
 export type VerifyReport = {
   readonly checkpoint: Checkpoint | undefined;
-  /** The first flaws, at most `FLAW_LIMIT`, and how many there are. */
+  /** The first flaws, at most 100, and how many there are. */
   readonly flaws: readonly Flaw[];
   readonly flawCount: number;
   readonly decisions: number;
@@ -45,7 +45,7 @@ export type VerifyReport = {
   readonly unfinishedBytes: number;
 };
 
-export const FLAW_LIMIT = 100;
+const FLAW_LIMIT = 100;
 
 export type VerifyOptions = {
   readonly dir: string;

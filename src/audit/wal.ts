@@ -175,7 +175,7 @@ function readBatchHeader(bytes: Buffer, at: number): BatchHeader | undefined {
 export type Sealed = { readonly entry: Uint8Array; readonly hash: Hash };
 
 /** How a segment ends: in nothing but laid-out room, in a batch that was cut, or in damage. */
-export type Tail = "clean" | "torn" | "corrupt";
+type Tail = "clean" | "torn" | "corrupt";
 
 export type Scan = {
   /** Index after the last entry. */

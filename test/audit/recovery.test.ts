@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { FileOps } from "../../src/audit/file.ts";
 import { Writer } from "../../src/audit/writer.ts";
 import { LimenError } from "../../src/core/errors.ts";
 import { checkLog } from "./check-log.ts";
@@ -108,6 +109,34 @@ describe("recovery", () => {
     rmSync(join(place.dir, "checkpoint"));
     open(place).close();
     assert.deepEqual(checkLog(place).checkpoint, { origin: ORIGIN, size: 300, root });
+  });
+
+  it("writes and syncs again what a crash may have left unsynced, before it signs anything", () => {
+    const writer = open(place);
+    commit(writer, 0, [genesis(place)]);
+    const end = writer.segmentEnd;
+    writer.close();
+    const paths = new Map<number, string>();
+    const steps: string[] = [];
+    const ops: FileOps = {
+      ...unsynced,
+      open(path, flags) {
+        const fd = unsynced.open(path, flags);
+        paths.set(fd, path);
+        return fd;
+      },
+      write(fd, bytes, position) {
+        if (paths.get(fd)?.endsWith(".wal")) steps.push(`write ${position} to ${bytes.length}`);
+        return unsynced.write(fd, bytes, position);
+      },
+      fdatasync: (fd) => void (paths.get(fd)?.endsWith(".wal") && steps.push("sync")),
+      rename(from, to) {
+        unsynced.rename(from, to);
+        if (to.endsWith("last-signed")) steps.push("signed");
+      },
+    };
+    open(place, ops).close();
+    assert.deepEqual(steps, [`write 0 to ${end}`, "sync", "signed"]);
   });
 
   it("stops when a tile on disk is another one than the log leads to", () => {
