@@ -21,7 +21,11 @@ type Kind = "request_headers" | "request_body" | "response_headers" | "response_
 type HeaderList = {
   readonly headers?: { readonly headers?: readonly { key: string; raw_value: Buffer }[] };
 };
-type Message = { readonly request?: Kind; readonly response_headers?: HeaderList };
+type Message = {
+  readonly request?: Kind;
+  readonly request_headers?: HeaderList;
+  readonly response_headers?: HeaderList;
+};
 
 const isEventStream = (message: Message): boolean =>
   message.response_headers?.headers?.headers?.some(
@@ -44,12 +48,21 @@ function replyTo(message: Message): object {
   return isEventStream(message) ? { ...reply, mode_override: STREAMED } : reply;
 }
 
-/** Serves on `address` ("unix:/path" or "host:port") until the process ends. */
-export async function servePassthrough(address: string): Promise<Server> {
+/**
+ * Serves on `address` ("unix:/path" or "host:port") until the process ends.
+ * @param see is shown every message, for tests of what Envoy sends
+ */
+export async function servePassthrough(
+  address: string,
+  see: (message: Message) => void = () => undefined,
+): Promise<Server> {
   const server = new GrpcServer({ "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES });
   server.addService(externalProcessor, {
     Process(call: ServerDuplexStream<Message, object>) {
-      call.on("data", (message: Message) => call.write(replyTo(message)));
+      call.on("data", (message: Message) => {
+        see(message);
+        call.write(replyTo(message));
+      });
       call.on("end", () => call.end());
       call.on("error", () => undefined); // Envoy went away
     },

@@ -18,13 +18,17 @@ describe("envoy/envoy.yaml", () => {
   let model: ModelServer;
   let filter: Server;
   let envoy: Envoy;
+  /** Request headers that the filter has seen. */
+  const names = new Set<string>();
 
   before(async function () {
     if (envoyBinary() === undefined) this.skip();
     dir = mkdtempSync(join(tmpdir(), "limen-envoy-"));
     model = await startModelServer();
     const path = join(dir, "filter.sock");
-    filter = await servePassthrough(`unix:${path}`);
+    filter = await servePassthrough(`unix:${path}`, (message) => {
+      for (const { key } of message.request_headers?.headers?.headers ?? []) names.add(key);
+    });
     envoy = await startEnvoy({
       dir,
       modelPort: model.port,
@@ -82,6 +86,17 @@ describe("envoy/envoy.yaml", () => {
     const { status } = await send(`${envoy.url("dead")}/v1/chat/completions`, { body: "{}" });
     assert.equal(status, 503);
     assert.equal(model.received.length, 0);
+  });
+
+  it("keeps credentials from the filter and hands them to the provider", async () => {
+    const secrets = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
+    const headers = Object.fromEntries(secrets.map((name) => [name, "not-for-limen"]));
+    await send(`${envoy.url("filtered")}/v1/messages`, { body: "{}", headers });
+    for (const name of secrets) {
+      assert.ok(!names.has(name), name);
+      assert.equal(model.received[0]?.headers[name], "not-for-limen");
+    }
+    assert.ok(names.has(":path") && names.has("content-type"));
   });
 
   it("refuses second spellings of a path or a header name before anybody reads them", async () => {
