@@ -43,6 +43,7 @@ export class BoundaryServer {
     this.#deps = deps;
     this.#server = new Server({
       "grpc.max_receive_message_length": deps.maxMessageBytes,
+      "grpc.enable_channelz": 0, // bookkeeping per stream that nobody reads
       "grpc.max_concurrent_streams": deps.maxExchanges + 1_024,
     });
     allowResets(this.#server);
