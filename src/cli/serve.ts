@@ -44,6 +44,8 @@ SIGTERM drains and stops, SIGHUP reads the policies again.
 
 /** Exchanges at a time; above it new ones are refused with \`overloaded\`. */
 const MAX_EXCHANGES = 4_096;
+/** Frames of tool calls that wait for their end, over all streams. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** Envoy's buffer limit in envoy/envoy.yaml (32 MiB) plus what it may send in one piece beyond it. */
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
 /** Below Envoy's message_timeout (5 s), above the largest budget plus the wait for the log. */
@@ -210,6 +212,7 @@ class Service {
     const server = new BoundaryServer({
       clock: this.#clock,
       maxExchanges: MAX_EXCHANGES,
+      maxHeldBytes: MAX_HELD_BYTES,
       maxMessageBytes: MAX_MESSAGE_BYTES,
       replyDeadlineMs: REPLY_DEADLINE_MS,
       callFailed: (error) => {

@@ -41,16 +41,21 @@ export const ALLOW: Verdict = { kind: "allow" };
 
 const RANK = { allow: 0, mutate: 1, ask: 2, deny: 3 } as const;
 
-/** The stricter of two verdicts; two mutations become one. Its kind does not depend on order. */
-export function stricter(a: Verdict, b: Verdict): Verdict {
-  if (a.kind === "mutate" && b.kind === "mutate") {
-    return {
-      ...a,
-      redactions: [...a.redactions, ...b.redactions],
-      stripTools: [...a.stripTools, ...b.stripTools],
-    };
+/**
+ * The strictest of verdicts; mutations become one. Its kind does not depend on order. One pass: a client chooses how
+ * many segments, and so how many verdicts, there are.
+ */
+export function strictest(verdicts: readonly Verdict[]): Verdict {
+  let strict: Verdict = ALLOW;
+  const redactions: Redaction[] = [];
+  const stripTools: number[] = [];
+  for (const verdict of verdicts) {
+    if (RANK[verdict.kind] > RANK[strict.kind]) strict = verdict;
+    if (verdict.kind !== "mutate") continue;
+    for (const redaction of verdict.redactions) redactions.push(redaction);
+    for (const index of verdict.stripTools) stripTools.push(index);
   }
-  return RANK[b.kind] > RANK[a.kind] ? b : a;
+  return strict.kind === "mutate" ? { ...strict, redactions, stripTools } : strict;
 }
 
 /** A verdict with the evidence it rests on, flagged or not. */

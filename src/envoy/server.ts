@@ -9,17 +9,20 @@ import { HealthImplementation } from "grpc-health-check";
 import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
 import { Exchange, type ExchangeDeps } from "../exchange/exchange.ts";
+import { HoldBudget } from "../exchange/hold-budget.ts";
 import { serveStream } from "./call.ts";
 import { processStream } from "./ext-proc/stream.ts";
 import { checkProtos, EXT_PROC_SERVICE, externalProcessor } from "./proto.ts";
 
 export type ServerDeps = {
   /** What a new exchange works with; asked once per exchange, so that it pins what is in force now. */
-  readonly exchangeDeps: () => Omit<ExchangeDeps, "closed">;
+  readonly exchangeDeps: () => Omit<ExchangeDeps, "closed" | "hold">;
   readonly clock: Clock;
   /** Told of calls that ended with a failure. */
   readonly callFailed: (error: unknown) => void;
   readonly maxExchanges: number;
+  /** What all streams together may hold back. */
+  readonly maxHeldBytes: number;
   /** Largest message: Envoy's buffer limit plus what it may send beyond in one piece. */
   readonly maxMessageBytes: number;
   readonly replyDeadlineMs: number;
@@ -33,6 +36,7 @@ export class BoundaryServer {
   readonly #health = new HealthImplementation({ "": "SERVING", [EXT_PROC_SERVICE]: "SERVING" });
   readonly #deps: ServerDeps;
   readonly #sockets: string[] = [];
+  readonly #hold: HoldBudget;
   #open = 0;
   #draining = false;
   /** Set by `drain`, called when the last exchange has closed, its records included. */
@@ -41,6 +45,7 @@ export class BoundaryServer {
   constructor(deps: ServerDeps) {
     checkProtos();
     this.#deps = deps;
+    this.#hold = new HoldBudget(deps.maxHeldBytes);
     this.#server = new Server({
       "grpc.max_receive_message_length": deps.maxMessageBytes,
       "grpc.enable_channelz": 0, // bookkeeping per stream that nobody reads
@@ -115,7 +120,8 @@ export class BoundaryServer {
       await processStream(from, owned, {
         clock: this.#deps.clock,
         replyDeadlineMs: this.#deps.replyDeadlineMs,
-        openExchange: () => new Exchange({ ...this.#deps.exchangeDeps(), closed }),
+        openExchange: () =>
+          new Exchange({ ...this.#deps.exchangeDeps(), hold: this.#hold, closed }),
       });
     } finally {
       this.#open -= 1;

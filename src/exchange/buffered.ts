@@ -1,13 +1,13 @@
 /** Judges one complete response body: bytes in, a decision and perhaps another body out. Pure. */
 import { type Label, label, ownLabel } from "../core/brand.ts";
 import { type Cause, fail, ok, type Result } from "../core/cause.ts";
-import type { Finding } from "../core/finding.ts";
 import type { ToolEntry } from "../core/record.ts";
 import type { Edit, Segment } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, type JsonNode, type JsonString, parseJson } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
+import { FindingTally } from "./evidence.ts";
 import { compose, literalOf, redactionEdits } from "./splice.ts";
 
 export type ResponseDecision = {
@@ -19,7 +19,7 @@ export type ResponseDecision = {
   /** The body that leaves when it differs from the one that came. */
   readonly body: Uint8Array | undefined;
   readonly served: Label;
-  readonly findings: readonly Finding[];
+  readonly findings: FindingTally;
   readonly tools: readonly ToolEntry[];
   readonly media: boolean;
 };
@@ -44,23 +44,24 @@ export function judgeAnswer(
   const tools: ToolEntry[] = [];
   const refused = new Map<string, string>();
   let actionMs = 0;
-  const findings = [...texts.findings];
+  let { refusal } = texts;
   for (const call of calls) {
     const judged = judgeCall(call, judge);
     tools.push(judged.entry);
     actionMs += judged.ms;
-    for (const finding of judged.findings) findings.push(finding);
+    texts.findings.add(judged.findings);
+    refusal ??= judged.refusal;
     if (judged.sentence !== undefined) refused.set(call.key, judged.sentence);
   }
   const withoutCalls = refused.size === 0 ? [] : dialect.withoutCalls(text, root, refused);
   const edits = compose([...texts.edits, ...withoutCalls]);
   return ok({
-    refusal: texts.refusal,
+    refusal,
     mutation: texts.mutation,
     actionMs,
     body: edits.length === 0 ? undefined : Buffer.from(applyEdits(text, edits)),
     served: model === undefined ? OTHER : label(model.reveal(), judge.printable),
-    findings,
+    findings: texts.findings,
     tools,
     media,
   });
@@ -95,7 +96,7 @@ export function judgeError(bytes: Uint8Array, judge: CallJudge): Result<Response
     ...nothing,
     refusal: verdict.kind === "deny" ? verdict.reason : undefined,
     mutation: verdict.kind === "mutate" ? verdict.reason : undefined,
-    findings,
+    findings: new FindingTally(findings),
     body: edits.length === 0 ? undefined : Buffer.from(applyEdits(text.value, compose(edits))),
   });
 }
@@ -116,7 +117,7 @@ type JudgedTexts = {
   readonly refusal: Reason | undefined;
   readonly mutation: Reason | undefined;
   readonly edits: readonly Edit[];
-  readonly findings: readonly Finding[];
+  readonly findings: FindingTally;
 };
 
 const judgeSegments = (
@@ -139,12 +140,12 @@ function judgeLiterals(
   companions: (literal: JsonString) => readonly Edit[] = () => [],
 ): JudgedTexts {
   const edits: Edit[] = [];
-  const findings: Finding[] = [];
+  const findings = new FindingTally();
   let refusal: Reason | undefined;
   let mutation: Reason | undefined;
   for (const literal of literals) {
     const judged = judge.policy.controls.egress.judgeText(literal.value, 0, true);
-    for (const finding of judged.findings) findings.push(finding);
+    findings.add(judged.findings);
     const { verdict } = judged;
     if (verdict.kind === "allow") continue;
     // A signed text is kept or refused whole (see live.ts).

@@ -7,19 +7,27 @@ import type { Reason, Verdict } from "../core/verdict.ts";
 /** Longest lists of a record: an entry of the log holds 65,535 bytes (C2SP tlog-tiles). */
 const MAX_ROWS = 64;
 
-/** Flagged findings, one row per rule; `disposition` is what happened to their text. */
-export function countFindings(
-  findings: readonly Finding[],
-  disposition: FindingCount["disposition"],
-): readonly FindingCount[] {
-  const rows = new Map<RuleId, { kind: Finding["kind"]; count: number }>();
-  for (const { rule, kind, score, threshold } of findings) {
-    if (score < threshold) continue;
-    const row = rows.get(rule);
-    if (row !== undefined) row.count += 1;
-    else if (rows.size < MAX_ROWS) rows.set(rule, { kind, count: 1 });
+/** Flagged findings by rule. It does not grow with them: a stream may have as many as its model writes. */
+export class FindingTally {
+  readonly #rows = new Map<RuleId, { readonly kind: Finding["kind"]; count: number }>();
+
+  constructor(findings: readonly Finding[] = []) {
+    this.add(findings);
   }
-  return [...rows].map(([rule, { kind, count }]) => ({ rule, kind, count, disposition }));
+
+  add(findings: readonly Finding[]): void {
+    for (const { rule, kind, score, threshold } of findings) {
+      if (score < threshold) continue;
+      const row = this.#rows.get(rule);
+      if (row !== undefined) row.count += 1;
+      else if (this.#rows.size < MAX_ROWS) this.#rows.set(rule, { kind, count: 1 });
+    }
+  }
+
+  /** One row per rule; `disposition` is what happened to the texts. */
+  rows(disposition: FindingCount["disposition"]): readonly FindingCount[] {
+    return [...this.#rows].map(([rule, { kind, count }]) => ({ rule, kind, count, disposition }));
+  }
 }
 
 /** The same tool with the same verdict is one row; names that the policy does not spell out are one name. */

@@ -12,6 +12,7 @@ import { ALLOW } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { dialectFor } from "../llm/registry.ts";
 import { isPassThrough, isUpgrade, pathOf, requestCause, upstreamEdits } from "./heads.ts";
+import type { HoldBudget } from "./hold-budget.ts";
 import {
   type BodyChunk,
   type BodyReply,
@@ -30,6 +31,7 @@ import { ResponseSide } from "./response.ts";
 export type ExchangeDeps = LedgerDeps & {
   /** Pinned: a reload affects the next exchange. */
   readonly policies: PolicySet;
+  readonly hold: HoldBudget;
   /** Why nothing new is taken on, if so. */
   readonly closed: Extract<Cause, "overloaded"> | undefined;
 };
@@ -87,6 +89,7 @@ export class Exchange {
       request: this.#head,
       dialect: decision.coverage.cause === "not_inference" ? undefined : this.#dialect,
       printable: this.#deps.policies.printable,
+      hold: this.#deps.hold,
     });
     return this.#response.headers(head);
   }

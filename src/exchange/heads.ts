@@ -11,9 +11,16 @@ export function pathOf(path: string): string {
   return query < 0 ? path : path.slice(0, query);
 }
 
-/** `application/json` of `Application/JSON; charset=utf-8`; "" when absent. */
-const mediaType = (headers: Headers): string =>
-  (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+/**
+ * `application/json` of `Application/JSON; charset="UTF-8"`; "" when it is absent, or names another charset: bytes that
+ * the receiver decodes otherwise than we do are another text.
+ */
+function mediaType(headers: Headers): string {
+  const [type = "", ...parameters] = (headers.get("content-type") ?? "").toLowerCase().split(";");
+  const charsets = parameters.map((one) => one.trim()).filter((one) => one.startsWith("charset"));
+  const isUtf8 = charsets.every((one) => /^charset *= *"?utf-?8"?$/.test(one));
+  return isUtf8 ? type.trim() : "";
+}
 
 const isEncoded = (headers: Headers): boolean => {
   const encoding = (headers.get("content-encoding") ?? "").trim().toLowerCase();
@@ -51,6 +58,10 @@ export const isSuccess = (status: number): boolean => status >= 200 && status <=
 export type ResponseKind = "answer" | "stream" | "error" | "none" | Cause;
 
 export function responseKind(head: ResponseHead, request: RequestHead | undefined): ResponseKind {
+  // A client that follows it leaves the boundary with its prompt.
+  if (head.status >= 300 && head.status <= 399 && head.headers.has("location")) {
+    return "unknown_shape";
+  }
   if (head.endOfStream || request?.method === "HEAD") return "none";
   if (isEncoded(head.headers)) return "encoded_body";
   if (!isSuccess(head.status)) return "error";

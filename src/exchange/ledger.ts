@@ -4,7 +4,6 @@
  */
 import { type DecisionId, type Label, ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Finding } from "../core/finding.ts";
 import type { DialectId } from "../core/inference.ts";
 import type {
   ControlEntry,
@@ -17,7 +16,7 @@ import type {
 } from "../core/record.ts";
 import type { Reason } from "../core/verdict.ts";
 import { refusalStatus } from "../llm/refusal.ts";
-import { countFindings, distinctTools } from "./evidence.ts";
+import { distinctTools, FindingTally } from "./evidence.ts";
 import type { RequestDecision } from "./request.ts";
 
 export type LedgerDeps = {
@@ -44,7 +43,7 @@ export type OutcomeFacts = {
   readonly status?: number;
   readonly served?: Label;
   readonly controls?: readonly ControlEntry[];
-  readonly findings?: readonly Finding[];
+  readonly findings?: FindingTally;
   readonly tools?: readonly ToolEntry[];
   readonly output?: Partial<OutcomeRecord["output"]>;
 };
@@ -58,6 +57,8 @@ export class Ledger {
   readonly #startedMs: number;
   #decided: DecisionFacts | undefined;
   #outcomeWritten = false;
+  /** False when the log did not take the decision in time: nothing took effect, and no outcome follows. */
+  #decisionDurable = true;
   #auditWaitMs = 0;
 
   constructor(deps: LedgerDeps) {
@@ -97,8 +98,7 @@ export class Ledger {
       policy: { digest: facts.digest, names: decision.policy?.names ?? [] },
       input: { bytes: facts.bytes, segments: decision.segments },
       controls: decision.controls,
-      findings: countFindings(
-        decision.findings,
+      findings: new FindingTally(decision.findings).rows(
         status !== undefined ? "blocked" : verdict.kind === "mutate" ? "masked" : "delivered",
       ),
       tools: distinctTools(decision.tools),
@@ -110,16 +110,18 @@ export class Ledger {
       coverage: { request: decision.coverage },
       timing: { verdict_us: Math.round(this.elapsedMs * 1000) },
     };
-    if (status === undefined) return this.#append([record]);
-    const coverage = { state: "none", cause: "no_response" } as const;
-    return this.#append([
-      record,
-      this.#outcome({ action: facts.action, coverage, reason, status }),
-    ]);
+    const records: ExchangeRecord[] = [record];
+    if (status !== undefined) {
+      const coverage = { state: "none", cause: "no_response" } as const;
+      records.push(this.#outcome({ action: facts.action, coverage, reason, status }));
+    }
+    this.#decisionDurable = await this.#append(records);
+    return this.#decisionDurable;
   }
 
   /** Writes the outcome, unless there is one. */
   async finish(facts: OutcomeFacts): Promise<boolean> {
+    if (!this.#decisionDurable) return false;
     return this.#outcomeWritten ? true : this.#append([this.#outcome(facts)]);
   }
 
@@ -140,8 +142,7 @@ export class Ledger {
       dialect: this.#decided?.dialect ?? "none",
       model: { served: facts.served ?? OTHER },
       controls: facts.controls ?? [],
-      findings: countFindings(
-        facts.findings ?? [],
+      findings: (facts.findings ?? new FindingTally()).rows(
         action === "denied" || action === "failed_closed"
           ? "blocked"
           : action === "mutated"

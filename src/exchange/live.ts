@@ -7,7 +7,6 @@
  */
 import { type Cause, fail, ok, type Result } from "../core/cause.ts";
 import { Content } from "../core/content.ts";
-import type { Finding } from "../core/finding.ts";
 import type { ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
@@ -15,30 +14,38 @@ import type { CallPiece, Dialect, FrameView, StreamReader, TextPiece } from "../
 import { type SseFrame, SseFramer, withData } from "../llm/framing/sse.ts";
 import { applyEdits } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
+import { FindingTally } from "./evidence.ts";
 import { compose, redactionEdits } from "./splice.ts";
-import { StreamWindow, type WindowReport } from "./stream-window.ts";
+import { type PlacedRedaction, StreamWindow, type WindowReport } from "./stream-window.ts";
 
 /** Most text channels (choice or block, and kind of text) and most calls of one stream. */
 const MAX_PARTS = 1_024;
 
+/** A text of a held frame, with its channel offsets. */
+type PlacedText = {
+  readonly piece: TextPiece;
+  readonly start: number;
+  readonly end: number;
+  /** Undefined for a text that came whole and was judged at once. */
+  readonly window: StreamWindow | undefined;
+  readonly redactions: readonly PlacedRedaction[];
+};
 type HeldFrame = {
   readonly view: FrameView;
-  /** The frame's texts with their channel offsets. */
-  readonly texts: readonly {
-    readonly piece: TextPiece;
-    readonly start: number;
-    readonly end: number;
-  }[];
+  readonly texts: readonly PlacedText[];
+  /** How many of its texts and calls are settled: what is settled stays so, nothing is looked at twice. */
+  settledTexts: number;
+  settledCalls: number;
 };
 type OpenCall = {
   readonly opened: Extract<CallPiece, { kind: "open" }>;
   readonly args: string[];
-  judged: boolean;
+  /** `open`: fragments are held. `dropped`: its fragments never leave. */
+  state: "open" | "judged" | "dropped";
 };
 
 /** What was seen in a stream. The stream writes it, the exchange reads it when the stream ends. */
 export type LiveEvidence = WindowReport & {
-  readonly findings: Finding[];
   readonly tools: ToolEntry[];
   mutation: Reason | undefined;
   actionMs: number;
@@ -66,9 +73,11 @@ export class LiveResponse {
   #held: HeldFrame[] = [];
   #next = 0;
   #heldBytes = 0;
+  /** What the process-wide budget knows of it. */
+  #chargedBytes = 0;
   #terminal = false;
   readonly evidence: LiveEvidence = {
-    findings: [],
+    findings: new FindingTally(),
     tools: [],
     refusal: undefined,
     mutation: undefined,
@@ -81,7 +90,8 @@ export class LiveResponse {
 
   constructor(dialect: Dialect, judge: CallJudge) {
     this.#judge = judge;
-    this.#framer = new SseFramer(judge.policy.settings.egress.toolHoldBytes);
+    const { toolHoldBytes, limits } = judge.policy.settings.egress;
+    this.#framer = new SseFramer(Math.max(toolHoldBytes, limits.bodyBytes));
     this.#reader = dialect.openStream();
   }
 
@@ -101,6 +111,10 @@ export class LiveResponse {
       if (!taken.ok) return refuse(taken.cause);
       this.#release(out);
       if (this.evidence.refusal !== undefined) return refuse(this.evidence.refusal);
+      if (this.#isWithinBounds()) continue;
+      if (!this.#isOpen("hold_exceeded")) return refuse("hold_exceeded");
+      this.#letGo();
+      this.#release(out);
     }
     if (!frames.ok) return refuse(frames.cause);
     if (!rest.ok) return refuse(rest.cause);
@@ -113,18 +127,36 @@ export class LiveResponse {
     return { kind: "out", bytes: out };
   }
 
-  /** Nothing more is expected: a call that the upstream did not complete never gets a verdict. */
+  #isWithinBounds(): boolean {
+    const { hold, policy } = this.#judge;
+    hold.change(this.#heldBytes - this.#chargedBytes);
+    this.#chargedBytes = this.#heldBytes;
+    if (this.#heldBytes > policy.settings.egress.toolHoldBytes) return false;
+    return this.#heldBytes === 0 || !hold.isExceeded;
+  }
+
+  /** The stream is over, whatever it still holds. */
+  close(): void {
+    this.#judge.hold.change(-this.#chargedBytes);
+    this.#chargedBytes = 0;
+    this.#heldBytes = 0;
+    this.#held = [];
+  }
+
+  /** Nothing more is expected: a call that the upstream did not complete never gets a verdict of its own. */
   #finish(): Result<undefined> {
-    const complete = [...this.#calls.values()].every(({ judged }) => judged);
+    const complete = [...this.#calls.values()].every(({ state }) => state !== "open");
     if (!complete && !this.#isOpen("malformed_arguments")) return fail("malformed_arguments");
     this.#letGo();
     return ok(undefined);
   }
 
-  /** What is held leaves as it stands. */
+  /** What is held leaves as it stands; of a call that is not complete, if its tool may be called at all. */
   #letGo(): void {
     for (const window of this.#windows.values()) window.flush();
-    for (const call of this.#calls.values()) call.judged = true;
+    for (const call of this.#calls.values()) {
+      if (call.state === "open") this.#judgeCall(call, "cut");
+    }
   }
 
   /** True when the policy lets `cause` pass; it is remembered for the record. */
@@ -140,73 +172,102 @@ export class LiveResponse {
     const view = read.ok ? read.value : opaque(frame);
     this.evidence.model ??= view.model;
     this.evidence.media ||= view.media;
-    this.evidence.providerFailed ||= view.failed;
     this.#terminal ||= view.terminal;
-    const texts = [];
-    for (const piece of view.texts) {
-      const window = this.#windowOf(piece.channel);
-      if (window === undefined) return fail("hold_exceeded");
-      const start = window.length;
-      window.push(piece.literal.value);
-      if (window.length - window.released > this.#judge.policy.settings.egress.holdBytes) {
-        if (!this.#isOpen("hold_exceeded")) return fail("hold_exceeded");
-        window.flush();
-      }
-      texts.push({ piece, start, end: window.length });
-    }
+    const texts = this.#takeTexts(view);
+    if (!texts.ok) return texts;
     for (const piece of view.calls) {
       const taken = this.#takeCall(piece);
       if (!taken.ok) return taken;
     }
     for (const channel of view.closes) this.#windows.get(channel)?.flush();
-    this.#held.push({ view, texts });
+    if (view.failed) this.#providerFailed();
+    this.#held.push({ view, texts: texts.value, settledTexts: 0, settledCalls: 0 });
     this.#heldBytes += frame.raw.length;
-    if (this.#heldBytes > this.#judge.policy.settings.egress.toolHoldBytes) {
-      if (!this.#isOpen("hold_exceeded")) return fail("hold_exceeded");
-      this.#letGo();
-    }
     return view.terminal ? this.#finish() : ok(undefined);
   }
 
-  #windowOf(channel: string): StreamWindow | undefined {
-    let window = this.#windows.get(channel);
-    if (window === undefined && this.#windows.size < MAX_PARTS) {
-      window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
-      this.#windows.set(channel, window);
+  #takeTexts(view: FrameView): Result<readonly PlacedText[]> {
+    const closes = new Set(view.closes);
+    const texts: PlacedText[] = [];
+    for (const piece of view.texts) {
+      const { channel, literal } = piece;
+      const known = this.#windows.get(channel);
+      if (known === undefined && closes.has(channel)) {
+        // A text that comes whole (a citation, a search result) needs no window.
+        const whole = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
+        whole.push(literal.value);
+        whole.flush();
+        const redactions = whole.redactionsIn(0, literal.value.length);
+        texts.push({ piece, start: 0, end: literal.value.length, window: undefined, redactions });
+        continue;
+      }
+      const window = known ?? this.#openWindow(channel);
+      if (window === undefined) return fail("hold_exceeded");
+      const start = window.length;
+      window.push(literal.value);
+      const held = this.#boundWindow(window);
+      if (!held.ok) return held;
+      texts.push({ piece, start, end: window.length, window, redactions: [] });
     }
+    return ok(texts);
+  }
+
+  #openWindow(channel: string): StreamWindow | undefined {
+    if (this.#windows.size >= MAX_PARTS) return undefined;
+    const window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
+    this.#windows.set(channel, window);
     return window;
+  }
+
+  #boundWindow(window: StreamWindow): Result<undefined> {
+    const { holdBytes } = this.#judge.policy.settings.egress;
+    if (window.length - window.released <= holdBytes) return ok(undefined);
+    window.look();
+    if (window.length - window.released <= holdBytes) return ok(undefined);
+    if (!this.#isOpen("hold_exceeded")) return fail("hold_exceeded");
+    window.flush();
+    return ok(undefined);
   }
 
   #takeCall(piece: CallPiece): Result<undefined> {
     if (piece.kind === "open") {
       if (this.#calls.size >= MAX_PARTS) return fail("hold_exceeded");
-      this.#calls.set(piece.key, { opened: piece, args: [], judged: false });
+      this.#calls.set(piece.key, { opened: piece, args: [], state: "open" });
       return ok(undefined);
     }
     const call = this.#calls.get(piece.key);
-    if (call === undefined || call.judged) return fail("unknown_shape");
+    if (call === undefined) return fail("unknown_shape");
+    // Let go before: its verdict stands, and its fragments follow it.
+    if (call.state !== "open") return ok(undefined);
     if (piece.kind === "args") call.args.push(piece.text);
-    else this.#judgeCall(call);
+    else this.#judgeCall(call, "complete");
     return ok(undefined);
   }
 
-  #judgeCall(call: OpenCall): void {
+  #judgeCall(call: OpenCall, form: "complete" | "cut"): void {
     const { key, name, execution, argsForm } = call.opened;
     const args = new Content(call.args.join(""));
-    const judged = judgeCall({ name, execution, argsForm, args, key }, this.#judge);
-    call.judged = true;
+    const judged = judgeCall({ name, execution, argsForm, args, key }, this.#judge, form);
+    call.state = "judged";
     call.args.length = 0;
     this.evidence.tools.push(judged.entry);
     this.evidence.actionMs += judged.ms;
-    for (const finding of judged.findings) this.evidence.findings.push(finding);
+    this.evidence.findings.add(judged.findings);
+    this.evidence.refusal ??= judged.refusal;
     if (judged.sentence !== undefined) this.#refused.set(key, judged.sentence);
+  }
+
+  /** The provider ends the stream with an error of its own: it leaves, half a call does not. */
+  #providerFailed(): void {
+    this.evidence.providerFailed = true;
+    for (const window of this.#windows.values()) window.flush();
+    for (const call of this.#calls.values()) if (call.state === "open") call.state = "dropped";
   }
 
   #release(out: Uint8Array[]): void {
     for (let held = this.#held[this.#next]; held !== undefined; held = this.#held[this.#next]) {
       if (this.evidence.refusal !== undefined || !this.#isSettled(held)) break;
       this.#write(held, out);
-      if (held.view.closes.length > 0) this.#forget(held);
       this.#heldBytes -= held.view.frame.raw.length;
       this.#next += 1;
     }
@@ -217,15 +278,23 @@ export class LiveResponse {
     }
   }
 
-  #isSettled({ texts, view }: HeldFrame): boolean {
-    return (
-      texts.every(({ piece, end }) => (this.#windows.get(piece.channel)?.released ?? 0) >= end) &&
-      view.calls.every(({ key }) => this.#calls.get(key)?.judged === true)
-    );
+  #isSettled(held: HeldFrame): boolean {
+    const { texts, view } = held;
+    for (let text = texts[held.settledTexts]; text !== undefined; text = texts[held.settledTexts]) {
+      if (text.window !== undefined && text.window.released < text.end) return false;
+      held.settledTexts += 1;
+    }
+    for (let call = view.calls[held.settledCalls]; call; call = view.calls[held.settledCalls]) {
+      if (this.#calls.get(call.key)?.state === "open") return false;
+      held.settledCalls += 1;
+    }
+    return true;
   }
 
   #write({ view, texts }: HeldFrame, out: Uint8Array[]): void {
     const { frame } = view;
+    const dropped = view.calls.some(({ key }) => this.#calls.get(key)?.state === "dropped");
+    if (dropped) return;
     const edits: Edit[] = [];
     for (const text of texts) {
       const own = this.#textEdits(text, frame.data ?? "");
@@ -239,16 +308,9 @@ export class LiveResponse {
     if (writing.after !== "") out.push(Buffer.from(writing.after));
   }
 
-  /** Texts that come whole in one frame (a citation, a search result) need no window after it. */
-  #forget({ view, texts }: HeldFrame): void {
-    for (const { piece, start } of texts) {
-      if (start === 0 && view.closes.includes(piece.channel)) this.#windows.delete(piece.channel);
-    }
-  }
-
   /** A redaction over several pieces: its replacement stands in the first, the others lose their share. */
-  #textEdits({ piece, start, end }: HeldFrame["texts"][number], data: string): readonly Edit[] {
-    const redactions = this.#windows.get(piece.channel)?.redactionsIn(start, end) ?? [];
+  #textEdits({ piece, start, end, ...text }: PlacedText, data: string): readonly Edit[] {
+    const redactions = text.window?.redactionsIn(start, end) ?? text.redactions;
     if (redactions.length === 0) return [];
     const shares = redactions.map(({ span, replacement, reason }) => {
       // A signed text is kept or refused whole: its client would send the edited one back and be turned away.

@@ -11,7 +11,7 @@ import type { InferenceRequest } from "../core/inference.ts";
 import type { EffectivePolicy, PolicySet } from "../core/policy.ts";
 import type { ControlEntry, Coverage, ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
-import { ALLOW, stricter, type Verdict } from "../core/verdict.ts";
+import { ALLOW, strictest, type Verdict } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, type JsonNode, parseJson } from "../llm/json.ts";
 import { toolEntry } from "./calls.ts";
@@ -136,7 +136,7 @@ function runControls(
   ] as const satisfies readonly (readonly [ControlEntry["layer"], RequestControl])[];
   const controls: ControlEntry[] = [];
   const findings: Finding[] = [];
-  let verdict: Verdict = ALLOW;
+  const verdicts: Verdict[] = [];
   for (const [layer, control] of layers) {
     const before = clock.monotonicMs();
     const judged = guarded(() => control.judgeRequest(request));
@@ -145,12 +145,12 @@ function runControls(
       controlEntry(layer, judged.value.verdict, Math.round((clock.monotonicMs() - before) * 1000)),
     );
     for (const finding of judged.value.findings) findings.push(finding);
-    verdict = stricter(verdict, judged.value.verdict);
+    verdicts.push(judged.value.verdict);
   }
   if (request.media && policy.settings.failure.media_not_inspected === "deny") {
     return fail("media_not_inspected");
   }
-  return ok({ verdict, findings, controls });
+  return ok({ verdict: strictest(verdicts), findings, controls });
 }
 
 /** Runs a control: a throw is a bug of ours and becomes a cause; its message could quote content and is dropped. */

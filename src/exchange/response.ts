@@ -14,6 +14,7 @@ import { judgeAnswer, judgeError, type ResponseDecision } from "./buffered.ts";
 import type { CallJudge } from "./calls.ts";
 import { responseControls } from "./evidence.ts";
 import { isSuccess, responseKind } from "./heads.ts";
+import type { HoldBudget } from "./hold-budget.ts";
 import {
   type BodyChunk,
   type BodyReply,
@@ -39,6 +40,7 @@ export type ResponseContext = {
   /** Undefined when nothing can read the response. */
   readonly dialect: Dialect | undefined;
   readonly printable: ReadonlySet<string>;
+  readonly hold: HoldBudget;
 };
 
 type Whole = {
@@ -127,6 +129,7 @@ export class ResponseSide {
 
   /** The stream to Envoy is gone before the response was. */
   async abandon(): Promise<void> {
+    if (this.#state.kind === "live") this.#state.live.close();
     const live = this.#state.kind === "live" ? this.#liveFacts(this.#state.live) : undefined;
     const state = live === undefined ? "none" : "partial";
     await this.#finish({
@@ -217,7 +220,10 @@ export class ResponseSide {
       const facts = { ...this.#liveFacts(live), ...(action === undefined ? {} : { action }) };
       if (!(await this.#finish(facts))) return this.#refuseLive(state, "audit_unavailable", []);
     }
-    if (endOfStream) this.#state = { kind: "ended" };
+    if (endOfStream) {
+      live.close();
+      this.#state = { kind: "ended" };
+    }
     return out.equals(bytes) ? PASS : { kind: "replace", body: out, edits: NO_EDITS };
   }
 
@@ -229,6 +235,7 @@ export class ResponseSide {
   ): Promise<BodyReply> {
     const { ledger } = this.#context;
     this.#state = { kind: "refused" };
+    live.close();
     // Bytes behind the terminal event: the client has its whole answer, and its outcome is written.
     if (ledger.outcomeWritten && reason !== "audit_unavailable") return CLEAR;
     const refusal = { reason, status: refusalStatus(reason), decisionId: ledger.id };
@@ -290,10 +297,10 @@ export class ResponseSide {
   }
 
   #judge(): CallJudge {
-    const { decision, printable, ledger } = this.#context;
+    const { decision, printable, ledger, hold } = this.#context;
     if (decision.policy === undefined) throw new Error("a dialect without a policy");
     const { policy, modelName: model } = decision;
-    return { policy, printable, model, decisionId: ledger.id, clock: ledger.clock };
+    return { policy, printable, model, decisionId: ledger.id, clock: ledger.clock, hold };
   }
 
   #answerEdits(): HeaderEdits {

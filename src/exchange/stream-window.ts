@@ -6,9 +6,9 @@
  * when a channel goes on although its dialect took it for ended; such a finding refuses the stream.
  */
 import { CONTEXT_UNITS, type TextControl, type TextVerdict } from "../core/control.ts";
-import type { Finding } from "../core/finding.ts";
 import type { Span } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
+import type { FindingTally } from "./evidence.ts";
 
 /** Channel offsets. */
 export type PlacedRedaction = {
@@ -18,7 +18,7 @@ export type PlacedRedaction = {
 };
 
 /** Where the windows of one stream put what they find. */
-export type WindowReport = { readonly findings: Finding[]; refusal: Reason | undefined };
+export type WindowReport = { readonly findings: FindingTally; refusal: Reason | undefined };
 
 export class StreamWindow {
   readonly #control: TextControl;
@@ -30,6 +30,8 @@ export class StreamWindow {
   /** Channel offsets. Everything before `#judged` is settled, everything before `#released` may leave. */
   #judged = 0;
   #released = 0;
+  /** Length at the last look. */
+  #scanned = 0;
   /** Length at the last flush, so that flushing twice judges once. */
   #flushed = 0;
   /** In order; those that have left are dropped by `redactionsIn`. */
@@ -52,6 +54,15 @@ export class StreamWindow {
 
   push(text: string): void {
     this.#text += text;
+    // While a candidate stays open, look again when an eighth of it is new: each look reads all of it.
+    const held = this.#scanned - this.#released;
+    if ((this.length - this.#scanned) * 8 >= held) this.look();
+  }
+
+  /** Settles all that can be settled now. */
+  look(): void {
+    if (this.#scanned === this.length) return;
+    this.#scanned = this.length;
     const open = this.#control.openFrom(this.#text, this.#judged - this.#base);
     this.#judge("more");
     this.#judged = Math.max(this.#judged, this.#base + open.judged);
@@ -63,6 +74,7 @@ export class StreamWindow {
   flush(): void {
     if (this.#flushed === this.length) return;
     this.#judge("ended");
+    this.#scanned = this.length;
     this.#flushed = this.length;
     this.#released = this.length;
     this.#trim();
@@ -80,9 +92,7 @@ export class StreamWindow {
     const judged = this.#control.judgeText(this.#text, from, rest === "ended");
     // What ends before the last flush was reported by it.
     const isNew = (span: Span): boolean => span.end + this.#base > this.#flushed;
-    for (const finding of judged.findings) {
-      if (isNew(finding.span)) this.#report.findings.push(finding);
-    }
+    this.#report.findings.add(judged.findings.filter(({ span }) => isNew(span)));
     const verdict: TextVerdict = judged.verdict;
     if (verdict.kind === "deny") this.#report.refusal ??= verdict.reason;
     if (verdict.kind !== "mutate") return;

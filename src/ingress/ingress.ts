@@ -10,7 +10,7 @@ import { globMatch } from "../core/glob.ts";
 import type { InferenceRequest } from "../core/inference.ts";
 import type { Provenance, Segment } from "../core/segment.ts";
 import type { IngressSettings, InjectionAction } from "../core/settings.ts";
-import { ALLOW, type Judged, type Reason, stricter, type Verdict } from "../core/verdict.ts";
+import { ALLOW, type Judged, type Reason, strictest, type Verdict } from "../core/verdict.ts";
 import { sweeper } from "../detect/detector.ts";
 import { enforcements, findingOf, verdictOf } from "../detect/enforce.ts";
 import { detectInjection } from "../detect/injection.ts";
@@ -23,7 +23,7 @@ const deny = (reason: Reason, rule: RuleId): Verdict => ({ kind: "deny", reason,
 
 function join(judgements: readonly Judgement[]): Judgement {
   return {
-    verdict: judgements.map(({ verdict }) => verdict).reduce(stricter, ALLOW),
+    verdict: strictest(judgements.map(({ verdict }) => verdict)),
     findings: judgements.flatMap(({ findings }) => findings),
   };
 }

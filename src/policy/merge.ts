@@ -31,7 +31,7 @@ const DEFAULTS = {
   secrets: "redact",
   promptLeak: "deny",
   holdBytes: 4096,
-  toolHoldBytes: MiB,
+  toolHoldBytes: 16 * MiB,
 } as const;
 
 type Said = readonly PolicySpec[];

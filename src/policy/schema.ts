@@ -178,7 +178,7 @@ const egress = object((key) => ({
     object((limit) => ({ bodyBytes: limit.optional("bodyBytes", bodyBytes) })),
   ),
   holdBytes: key.optional("holdBytes", integer("bytes", 512, MiB)),
-  toolHoldBytes: key.optional("toolHoldBytes", integer("bytes", 4096, 16 * MiB)),
+  toolHoldBytes: key.optional("toolHoldBytes", integer("bytes", 4096, 64 * MiB)),
 }));
 
 const rule = object((key): ActionRule | undefined => {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { ruleId } from "../../src/core/brand.ts";
 import { CONTEXT_UNITS, type TextControl, type TextVerdict } from "../../src/core/control.ts";
 import type { Finding } from "../../src/core/finding.ts";
+import { FindingTally } from "../../src/exchange/evidence.ts";
 import { StreamWindow, type WindowReport } from "../../src/exchange/stream-window.ts";
 
 const RULE = ruleId("pii.digits");
@@ -43,7 +44,7 @@ type Run = { readonly text: string; readonly report: WindowReport; readonly maxH
 
 /** What a client would read, redactions applied over the pieces as `live.ts` does. */
 function run(pieces: readonly string[], control: TextControl = digits): Run {
-  const report: WindowReport = { findings: [], refusal: undefined };
+  const report: WindowReport = { findings: new FindingTally(), refusal: undefined };
   const window = new StreamWindow(control, report);
   const placed: { start: number; end: number; piece: string }[] = [];
   let out = "";
@@ -98,11 +99,8 @@ describe("stream window", () => {
         assert.equal(many.report.refusal, once.report.refusal);
         if (once.report.refusal !== undefined) return;
         assert.equal(many.text, once.text);
-        assert.deepEqual(
-          many.report.findings.map(({ span }) => span.end - span.start),
-          once.report.findings.map(({ span }) => span.end - span.start),
-        );
-        redacted += once.report.findings.length;
+        assert.deepEqual(many.report.findings.rows("masked"), once.report.findings.rows("masked"));
+        redacted += once.report.findings.rows("masked")[0]?.count ?? 0;
       }),
       { numRuns: 500 },
     );
@@ -114,7 +112,7 @@ describe("stream window", () => {
   });
 
   it("holds from the start of an open candidate and no further back", () => {
-    const window = new StreamWindow(digits, { findings: [], refusal: undefined });
+    const window = new StreamWindow(digits, { findings: new FindingTally(), refusal: undefined });
     window.push("card 12");
     assert.equal(window.released, "card ".length);
     window.push("34 and");
@@ -122,7 +120,7 @@ describe("stream window", () => {
   });
 
   it("refuses a stream whose finding began in text that a flush has released", () => {
-    const report: WindowReport = { findings: [], refusal: undefined };
+    const report: WindowReport = { findings: new FindingTally(), refusal: undefined };
     const window = new StreamWindow(digits, report);
     window.push("12");
     window.flush();
@@ -132,22 +130,22 @@ describe("stream window", () => {
   });
 
   it("does not report again what a flush has reported when a channel goes on", () => {
-    const report: WindowReport = { findings: [], refusal: undefined };
+    const report: WindowReport = { findings: new FindingTally(), refusal: undefined };
     const window = new StreamWindow(digits, report);
     window.push("1234");
     window.flush();
     window.push(" and on");
-    assert.equal(report.findings.length, 1);
+    assert.equal(report.findings.rows("masked")[0]?.count, 1);
     assert.equal(report.refusal, undefined);
   });
 
   it("judges a text once when it is flushed twice", () => {
-    const report: WindowReport = { findings: [], refusal: undefined };
+    const report: WindowReport = { findings: new FindingTally(), refusal: undefined };
     const window = new StreamWindow(digits, report);
     window.push("1234");
     window.flush();
     window.flush();
-    assert.equal(report.findings.length, 1);
+    assert.equal(report.findings.rows("masked")[0]?.count, 1);
     assert.equal(report.refusal, undefined);
   });
 

@@ -56,7 +56,7 @@ const directionOf = (event: EnvoyEvent): Direction =>
 
 /** A stream on which Envoy would not show us a body is refused: its exchange would pass unread. */
 function checkModes({ request, response }: BodyModes): void {
-  if (request === "BUFFERED" && (response === "BUFFERED" || response === "STREAMED")) return;
+  if (request === "BUFFERED" && response === "BUFFERED") return;
   throw new StatusError(
     Code.FAILED_PRECONDITION,
     "limen: processing_mode must be BUFFERED for request and response bodies",

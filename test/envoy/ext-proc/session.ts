@@ -10,6 +10,7 @@ import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/co
 import { createEgress } from "../../../src/egress/egress.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
+import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
 import { createIngress } from "../../../src/ingress/ingress.ts";
 import { compile } from "../../../src/policy/compile.ts";
 import { parsePolicies } from "../../../src/policy/schema.ts";
@@ -175,6 +176,7 @@ export async function runSession(session: Session): Promise<Seen> {
       recorder,
       clock,
       recorded: () => {},
+      hold: new HoldBudget(2 ** 30),
       closed: session.closed,
     });
   const done = processStream(wire.messages(), call, {
