@@ -4,8 +4,12 @@
  *
  * A frame leaves when its blank line is complete. With CR that is at the CR, and an LF after it opens the next
  * frame; but behind a line that ended in CRLF the LF is waited for, because clients wait for it as well and
- * would get every event one event late. Blank lines without a field before them belong to the next frame; a byte order mark at the start is a frame
- * of its own, so that no line begins with it.
+ * would get every event one event late. Blank lines without a field before them belong to the next frame; a
+ * byte order mark at the start is a frame of its own, so that no line begins with it.
+ *
+ * A line that is no comment and has no field of the specification is refused, though the specification skips
+ * it: the official clients take a byte order mark off every line, so that `data` behind one is an event to
+ * them; and a body that is no stream at all does not pass as a stream without events.
  */
 import { fail, ok, type Result } from "../../core/cause.ts";
 import { decodeUtf8 } from "../json.ts";
@@ -21,6 +25,7 @@ export type SseFrame = {
 const LF = 0x0a;
 const CR = 0x0d;
 const BOM = [0xef, 0xbb, 0xbf];
+const FIELDS: ReadonlySet<string> = new Set(["data", "event", "id", "retry"]);
 const isLineEnd = (unit: number): boolean => unit === LF || unit === CR;
 
 export class SseFramer {
@@ -37,6 +42,8 @@ export class SseFramer {
   /** The current line has bytes; the current frame has a line with bytes. */
   #lineBegun = false;
   #frameBegun = false;
+  /** The stream has had a frame: nothing that follows is its byte order mark. */
+  #begun = false;
   /** Once refused, always refused: what follows a gap has no meaning. */
   #failure: ReturnType<typeof fail> | undefined;
 
@@ -136,8 +143,11 @@ export class SseFramer {
     if (raw.length > this.#limitBytes) this.#failure = fail("hold_exceeded");
     if (this.#failure !== undefined) return;
     const text = decodeUtf8(raw);
-    if (text.ok) frames.push({ raw, ...fieldsOf(text.value) });
-    else this.#failure = text;
+    const isMark = !this.#begun && text.ok && text.value === "\ufeff";
+    this.#begun = true;
+    const fields = text.ok ? fieldsOf(isMark ? "" : text.value) : text;
+    if (fields.ok) frames.push({ raw, ...fields.value });
+    else this.#failure = fields;
   }
 }
 
@@ -165,15 +175,17 @@ function fieldOf(line: string): { readonly name: string; readonly value: string 
   return { name: line.slice(0, colon), value: line.slice(from) };
 }
 
-function fieldsOf(text: string): Pick<SseFrame, "event" | "data"> {
+function fieldsOf(text: string): Result<Pick<SseFrame, "event" | "data">> {
   const data: string[] = [];
   let event: string | undefined;
   for (const line of linesOf(text)) {
     const field = fieldOf(line.text);
-    if (field?.name === "data") data.push(field.value);
-    else if (field?.name === "event") event = field.value === "" ? undefined : field.value;
+    if (field === undefined) continue;
+    if (!FIELDS.has(field.name)) return fail("unknown_shape");
+    if (field.name === "data") data.push(field.value);
+    else if (field.name === "event") event = field.value === "" ? undefined : field.value;
   }
-  return { event, data: data.length === 0 ? undefined : data.join("\n") };
+  return ok({ event, data: data.length === 0 ? undefined : data.join("\n") });
 }
 
 /** The frame's bytes with `data` replaced; its other lines, and the form of its data lines, stay. */

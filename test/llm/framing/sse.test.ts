@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { _iterSSEMessages as anthropicEvents } from "@anthropic-ai/sdk/core/streaming";
 import fc from "fast-check";
+import { _iterSSEMessages as openaiEvents } from "openai/core/streaming";
 import { type SseFrame, SseFramer, withData } from "../../../src/llm/framing/sse.ts";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text, "utf8");
@@ -43,15 +45,43 @@ describe("SSE frames", () => {
     ["an unterminated last frame", "data: a\n\ndata: b", ["a", "b"]],
     ["a last frame without its blank line", "data: a\n", ["a"]],
     ["a byte order mark at the start", "\ufeffdata: a\n\n", [undefined, "a"]],
-    ["a byte order mark later is a field name", "data: a\n\n\ufeffdata: b\n\n", ["a", undefined]],
     ["blank lines between frames", "\n\ndata: a\n\n\n\ndata: b\n\n", ["a", "b"]],
-    ["other fields", "id: 1\nretry: 5\nnonsense\n\n", [undefined]],
-    ["a field with a longer name", "datax: a\n\n", [undefined]],
+    ["other fields", "id: 1\nretry: 5\nid\n\n", [undefined]],
+    ["nothing but a byte order mark", "\ufeff", [undefined]],
+    ["a mark in the middle of a line", "data: \ufeff\n\n: \ufeff\n\n", ["\ufeff", undefined]],
     ["nothing", "", []],
   ];
   for (const [what, text, want] of rows) {
     it(`read: ${what}`, () => assert.deepEqual(dataOf(text), want));
   }
+
+  const unknown: readonly (readonly [string, string])[] = [
+    ["a byte order mark before a field", "\ufeffdata: b\n\n"],
+    ["a byte order mark before a comment", "\ufeff: b\n\n"],
+    ["a byte order mark alone, a blank line to some", "data: b\n\ufeff\ndata: c\n\n"],
+    ["a byte order mark as the last line", "\ufeff"],
+    ["a name of no field", "nonsense\n\n"],
+    ["a longer name", "datax: b\n\n"],
+    ["a space before the colon", "data : b\n\n"],
+    ["a space before the name", " data: b\n\n"],
+    ["another case", "Data: b\n\n"],
+    ["a zero byte in the name", "data\0: b\n\n"],
+    ["a body that is no stream", '{"choices":[]}'],
+  ];
+  for (const [what, line] of unknown) {
+    it(`are unknown_shape behind what came before: ${what}`, () => {
+      const framer = new SseFramer(LIMIT);
+      const pushed = framer.push(bytes(`data: a\n\n${line}`));
+      assert.deepEqual(pushed.ok && pushed.value.map(({ data }) => data), ["a"]);
+      assert.deepEqual(framer.end(), { ok: false, cause: "unknown_shape" });
+    });
+  }
+
+  it("begin with one byte order mark at most", () => {
+    const framer = new SseFramer(LIMIT);
+    assert.equal(framer.push(bytes("\ufeff\ufeffdata: a\n\n")).ok, true);
+    assert.deepEqual(framer.end(), { ok: false, cause: "unknown_shape" });
+  });
 
   it("have the last event name", () => {
     const [named, unnamed] = framesOf([
@@ -62,23 +92,12 @@ describe("SSE frames", () => {
   });
 
   const lines = fc.constantFrom(
-    ...[
-      "data: é😀",
-      "data:x",
-      "data",
-      ": c",
-      "event: e",
-      "id: 7",
-      "",
-      "",
-      "\ufeff",
-      "data: \ufeff",
-    ],
+    ...["data: é😀", "data:x", "data", ": c", "event: e", "id: 7", "", "", "data: \ufeff"],
   );
   const ends = fc.constantFrom("\n", "\r\n", "\r");
   const stream = fc
-    .array(fc.tuple(lines, ends), { maxLength: 24 })
-    .map((parts) => bytes(parts.flat().join("")));
+    .tuple(fc.constantFrom("", "\ufeff"), fc.array(fc.tuple(lines, ends), { maxLength: 24 }))
+    .map(([mark, parts]) => bytes(mark + parts.flat().join("")));
 
   it("are the same however the bytes are cut, and are the bytes", () => {
     let seen = 0;
@@ -121,8 +140,8 @@ describe("SSE frames", () => {
   const bounds = [
     { what: "terminated", text: `data: ${"x".repeat(56)}\n\n`, limit: 64, ok: true },
     { what: "terminated", text: `data: ${"x".repeat(57)}\n\n`, limit: 64, ok: false },
-    { what: "unterminated", text: "x".repeat(64), limit: 64, ok: true },
-    { what: "unterminated", text: "x".repeat(65), limit: 64, ok: false },
+    { what: "unterminated", text: ":".repeat(64), limit: 64, ok: true },
+    { what: "unterminated", text: ":".repeat(65), limit: 64, ok: false },
     { what: "nothing but blank lines", text: "\n".repeat(65), limit: 64, ok: false },
   ];
   for (const { what, text, limit, ok } of bounds) {
@@ -173,6 +192,52 @@ describe("SSE frames", () => {
     const ms = Number(process.hrtime.bigint() - started) / 1e6;
     assert.ok(ms < 3000, `${ms} ms`); // quadratic copying would take minutes
   });
+});
+
+describe("the official clients' decoders", () => {
+  const clients = [
+    ["openai", openaiEvents],
+    ["anthropic", anthropicEvents],
+  ] as const;
+  const line = fc.constantFrom(
+    ...["data: 1", "data:2", "data", "data: \ufeff", "event: e", "event:", "id: 1", ": c", "", ""],
+    ...["\ufeff", "\ufeffdata: 3", "\ufeffevent: f", "\ufeff\ufeffdata: 4", "\ufeff: c"],
+    ...["data : 5", " data: 6", "DATA: 7", "data\0: 8", "\u2028data: 9", "\vdata: 10", "\x85"],
+  );
+  // Most streams would end at the first odd line.
+  const plainLine = fc.constantFrom("data: 1", "data:2", "event: e", "event:", ": c", "", "", "");
+  const end = fc.constantFrom("\n", "\n", "\r\n", "\r");
+  const lines = fc.tuple(fc.oneof({ weight: 29, arbitrary: plainLine }, line), end);
+  const streams = fc.tuple(fc.constantFrom("", "\ufeff"), fc.array(lines, { maxLength: 20 }));
+
+  for (const [name, decode] of clients) {
+    it(`see no other events in what leaves than we do: ${name}`, async () => {
+      let seen = 0;
+      const property = fc.asyncProperty(streams, async ([mark, parts]) => {
+        const framer = new SseFramer(LIMIT);
+        const frames: SseFrame[] = [];
+        for (const step of [framer.push(bytes(mark + parts.flat().join(""))), framer.end()]) {
+          if (step.ok) frames.push(...step.value);
+        }
+        const left = Buffer.concat(frames.map(({ raw }) => raw));
+        const ours = frames.filter(({ data }) => data !== undefined);
+        const theirs: unknown[] = [];
+        for await (const event of decode(new Response(left), new AbortController())) {
+          // An event without data is nothing to either client.
+          if (event.data !== "") theirs.push([event.event || undefined, event.data]);
+        }
+        seen += theirs.length;
+        // One client leaves an unterminated last event unread.
+        const known = ours
+          .filter(({ data }) => data !== "")
+          .map(({ event, data }) => [event, data]);
+        assert.deepEqual(theirs, known.slice(0, theirs.length));
+        assert.ok(known.length - theirs.length <= 1);
+      });
+      await fc.assert(property, { numRuns: 500 });
+      assert.ok(seen > 100, "the streams must hold events");
+    });
+  }
 });
 
 describe("new data in a frame", () => {
