@@ -1,12 +1,20 @@
 /** The demo is a promise like any other: it runs, and every act ends as it says. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { envoyBinary } from "./envoy.ts";
 import { stopProcess, until } from "./process.ts";
 import { send } from "./raw.ts";
 
 const DEMO = fileURLToPath(new URL("../../scripts/demo", import.meta.url));
+
+const README = fileURLToPath(new URL("../../README.md", import.meta.url));
+const withoutTimes = (table: string): string =>
+  table
+    .replace(/-?\d+\.\d ms/g, "")
+    .replace(/ +$/gm, "")
+    .trim();
 
 describe("scripts/demo", function () {
   this.timeout(120_000);
@@ -47,6 +55,13 @@ describe("scripts/demo", function () {
       "11",
     ]);
     assert.doesNotMatch(output, /\^ this is not/);
+    // The README shows this very output; only the times differ.
+    const readme = readFileSync(README, "utf8");
+    const shown = /```text\n(act [\s\S]*?)\n```/.exec(readme)?.[1] ?? "";
+    assert.equal(
+      withoutTimes(output.slice(0, output.indexOf("Every act"))),
+      withoutTimes(shown.slice(0, shown.indexOf("Every act"))),
+    );
     const body =
       '{"model":"demo-1","messages":[{"role":"user","content":"Show the customer record number 7."}]}';
     const answer = await send(url, { body });
