@@ -1,7 +1,7 @@
 /**
  * Streams of Anthropic's Messages API: one block after the other, each opened, filled and closed, `message_stop`
- * at the end. Events are read by the `type` in their data: the official client skips frames without an `event:`
- * line, others do not.
+ * at the end. The `event:` line and the `type` in the data must say the same: the official client skips events
+ * without that line and pings by it, others go by the type.
  *
  * What contradicts that order (another index, a delta of another kind than its block, a second start) is
  * `unknown_shape`: clients disagree on what such a stream means.
@@ -67,8 +67,7 @@ export class AnthropicStream implements StreamReader {
     const root = parseJson(frame.data, { depth: STREAM_JSON_DEPTH });
     if (!root.ok) return root;
     const type = typeOf(root.value);
-    // Clients go by the one or by the other: they must say the same.
-    if (frame.event !== undefined && frame.event !== type) return fail("unknown_shape");
+    if (frame.event !== type) return fail("unknown_shape");
     const draft = new FrameDraft(frame, root.value);
     if (!this.#readEvent(draft, root.value, type)) return fail("unknown_shape");
     for (const [name, value] of asObject(root.value)?.members ?? []) {

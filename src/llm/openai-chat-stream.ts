@@ -60,6 +60,8 @@ export class OpenAiChatStream implements StreamReader {
     if (frame.data === undefined) return ok(silentFrame(frame));
     if (this.#done) return fail("unknown_shape");
     if (frame.data === "[DONE]") return this.#readDone(frame);
+    // Another API's events: the official client wraps their data, so that this API's clients see no chunk.
+    if (frame.event?.startsWith("thread.")) return fail("unknown_shape");
     const root = parseJson(frame.data, { depth: STREAM_JSON_DEPTH });
     if (!root.ok) return root;
     const draft = new FrameDraft(frame, root.value);

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { anthropicMessages } from "../../src/llm/anthropic-messages.ts";
 import type { Dialect } from "../../src/llm/dialect.ts";
 import { applyEdits } from "../../src/llm/json.ts";
+import { typeOf } from "../../src/llm/json-tree.ts";
 import { openAiChat } from "../../src/llm/openai-chat.ts";
 import { bytes, parsed, started, watch } from "./relay.ts";
 
@@ -181,6 +182,12 @@ const refused = new Map(
   ["0", "1", "2", "0/0", "0/1", "0/function_call"].map((key) => [key, "No."]),
 );
 
+/** One event, named by the type in its data. */
+function framed(data: string): string {
+  const type = typeOf(parsed(data)) ?? "";
+  return `${/^\w+$/.test(type) ? `event: ${type}\n` : ""}data: ${data}\n\n`;
+}
+
 for (const { dialect, request, answer, events } of samples) {
   describe(`hostile bodies of ${dialect.id}`, () => {
     it("are read or refused, never thrown at, and what is read can be stripped to valid JSON", () => {
@@ -236,18 +243,13 @@ for (const { dialect, request, answer, events } of samples) {
         fc.property(fc.nat(70), replacement, (place, by) => {
           const list = damaged(events, place, by);
           fc.pre(Array.isArray(list));
-          const text = (list as unknown[])
-            .map((data) => `data: ${JSON.stringify(data)}\n\n`)
-            .join("");
+          const text = (list as unknown[]).map((data) => framed(JSON.stringify(data))).join("");
           const { reader, seen } = watch(dialect, [bytes(text)]);
           const out: string[] = [];
           for (const view of seen.views) {
             const writing = reader.write(view, refused);
             if (writing.kind === "drop") continue;
-            out.push(
-              `data: ${applyEdits(view.frame.data ?? "", writing.edits)}\n\n`,
-              writing.after,
-            );
+            out.push(framed(applyEdits(view.frame.data ?? "", writing.edits)), writing.after);
           }
           if (seen.cause !== undefined) return;
           read += 1;

@@ -289,6 +289,14 @@ describe("streams of chat completions", () => {
     assert.deepEqual([cause, texts], [undefined, { "whole/1": "low" }]);
   });
 
+  it("have an unknown shape when their event is one of another API", () => {
+    const text = chunk({ choices: [delta({ content: "a" })] });
+    assert.equal(seenIn(`event: thread.message.delta\n${text}`).cause, "unknown_shape");
+    for (const event of ["message", "thread", "completion"]) {
+      assert.equal(seenIn(`event: ${event}\n${text}`).cause, undefined);
+    }
+  });
+
   it("may repeat a finish or send empty text behind it", () => {
     assert.equal(
       causeOf(
