@@ -38,9 +38,7 @@ export function judgeAnswer(
   const response = dialect.readResponse(root);
   if (!response.ok) return response;
   const { segments, calls, media, model } = response.value;
-  const texts = judgeSegments(text, segments, judge, (literal) =>
-    dialect.companions(root, literal.start),
-  );
+  const texts = judgeSegments(text, segments, judge, (starts) => dialect.companions(root, starts));
   const tools: ToolEntry[] = [];
   const refused = new Map<string, string>();
   let actionMs = 0;
@@ -87,7 +85,7 @@ export function judgeError(bytes: Uint8Array, judge: CallJudge): Result<Response
           : Buffer.from(applyEdits(text.value, compose(judged.edits))),
     });
   }
-  const { verdict, findings } = judge.policy.controls.egress.judgeText(text.value, 0, true);
+  const { verdict, findings } = judge.policy.controls.egress.judgeText(text.value, 0, "ended");
   const edits: readonly Edit[] =
     verdict.kind === "mutate"
       ? verdict.redactions.map(({ span, replacement }) => ({ ...span, text: replacement }))
@@ -120,11 +118,14 @@ type JudgedTexts = {
   readonly findings: FindingTally;
 };
 
+/** Edits that go with edits of the literals that start there. */
+type Companions = (literalStarts: ReadonlySet<number>) => readonly Edit[];
+
 const judgeSegments = (
   text: string,
   segments: readonly Segment[],
   judge: CallJudge,
-  companions: (literal: JsonString) => readonly Edit[],
+  companions: Companions,
 ): JudgedTexts =>
   judgeLiterals(
     text,
@@ -137,14 +138,15 @@ function judgeLiterals(
   text: string,
   literals: readonly (JsonString & { readonly signed?: boolean })[],
   judge: CallJudge,
-  companions: (literal: JsonString) => readonly Edit[] = () => [],
+  companions: Companions = () => [],
 ): JudgedTexts {
   const edits: Edit[] = [];
+  const edited = new Set<number>();
   const findings = new FindingTally();
   let refusal: Reason | undefined;
   let mutation: Reason | undefined;
   for (const literal of literals) {
-    const judged = judge.policy.controls.egress.judgeText(literal.value, 0, true);
+    const judged = judge.policy.controls.egress.judgeText(literal.value, 0, "ended");
     findings.add(judged.findings);
     const { verdict } = judged;
     if (verdict.kind === "allow") continue;
@@ -153,9 +155,10 @@ function judgeLiterals(
     else {
       mutation ??= verdict.reason;
       for (const edit of redactionEdits(text, literal, verdict.redactions)) edits.push(edit);
-      for (const edit of companions(literal)) edits.push(edit);
+      edited.add(literal.start);
     }
   }
+  for (const edit of companions(edited)) edits.push(edit);
   return { refusal, mutation, edits, findings };
 }
 

@@ -95,8 +95,8 @@ export interface Dialect {
   withoutTools(text: string, root: JsonNode, indexes: ReadonlySet<number>): readonly Edit[];
   /** Edits that take refused calls out of a buffered response: the same result as in a stream. */
   withoutCalls(text: string, root: JsonNode, refused: Refused): readonly Edit[];
-  /** Edits that go with any edit of the string literal that starts at `literalStart` (log probabilities). */
-  companions(root: JsonNode, literalStart: number): readonly Edit[];
+  /** Edits that go with edits of the string literals that start there (log probabilities); each of them once. */
+  companions(root: JsonNode, literalStarts: ReadonlySet<number>): readonly Edit[];
   openStream(): StreamReader;
   /** The JSON body of a refusal before the first byte, as the official client libraries read it. */
   refusalBody(refusal: Refusal): string;

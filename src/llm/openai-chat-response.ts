@@ -112,16 +112,20 @@ export function withoutCalls(root: JsonNode, refused: Refused): readonly Edit[] 
  * With an edit of a choice's text go its log probabilities, and the offsets of its citations, which count
  * characters of the text before the edit: they become an empty range.
  */
-export function companions(root: JsonNode, literalStart: number): readonly Edit[] {
-  const choice = asItems(get(root, "choices"))?.find(
-    ({ start, end }) => start <= literalStart && literalStart < end,
-  );
-  if (choice === undefined) return [];
-  const edits = [...dropLogprobs(choice)];
-  for (const annotation of asItems(get(get(choice, "message"), "annotations")) ?? []) {
-    for (const name of ["start_index", "end_index"]) {
-      const offset = get(get(annotation, "url_citation"), name);
-      if (offset !== undefined) edits.push(replace(offset, "0"));
+export function companions(root: JsonNode, literalStarts: ReadonlySet<number>): readonly Edit[] {
+  const edits: Edit[] = [];
+  // Literals and choices both in order, so that one pass serves them all.
+  const starts = [...literalStarts].sort((a, b) => a - b);
+  let at = 0;
+  for (const choice of asItems(get(root, "choices")) ?? []) {
+    while ((starts[at] ?? choice.start) < choice.start) at += 1;
+    if ((starts[at] ?? choice.end) >= choice.end) continue;
+    edits.push(...dropLogprobs(choice));
+    for (const annotation of asItems(get(get(choice, "message"), "annotations")) ?? []) {
+      for (const name of ["start_index", "end_index"]) {
+        const offset = get(get(annotation, "url_citation"), name);
+        if (offset !== undefined) edits.push(replace(offset, "0"));
+      }
     }
   }
   return edits;

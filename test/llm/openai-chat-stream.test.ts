@@ -150,7 +150,8 @@ describe("answers of chat completions", () => {
       logprobs: { content: [{ token: content }] },
     });
     const text = JSON.stringify({ choices: [choice("first"), choice("second")] });
-    const edits = openAiChat.companions(parsed(text), text.indexOf('"second"'));
+    const inSecond = text.indexOf('"second"');
+    const edits = openAiChat.companions(parsed(text), new Set([inSecond]));
     assert.deepEqual(
       edits.map(({ start, end, text: by }) => [text.slice(start, end), by]),
       [
@@ -159,8 +160,31 @@ describe("answers of chat completions", () => {
         ["9", "0"],
       ],
     );
-    assert.ok(edits.every(({ start }) => start > text.indexOf('"second"')));
-    assert.deepEqual(openAiChat.companions(parsed(text), 0), []);
+    assert.ok(edits.every(({ start }) => start > inSecond));
+    assert.deepEqual(openAiChat.companions(parsed(text), new Set([0])), []);
+    assert.deepEqual(openAiChat.companions(parsed(text), new Set()), []);
+  });
+  it("lose them once, however many of their texts are edited", () => {
+    const choice = {
+      message: {
+        content: "x",
+        notes: ["y", "z"],
+        annotations: [{ url_citation: { start_index: 3, end_index: 9 } }],
+      },
+    };
+    const text = JSON.stringify({ choices: [choice, choice, choice] });
+    const places = (letter: string): readonly number[] =>
+      [...text.matchAll(new RegExp(`"${letter}"`, "g"))].map(({ index }) => index);
+    const all = new Set([...places("z"), ...places("y"), ...places("x"), text.length]);
+    const offsets = (starts: ReadonlySet<number>): readonly number[] =>
+      openAiChat.companions(parsed(text), starts).map(({ start }) => start);
+    assert.deepEqual(
+      offsets(all),
+      [...places("start_index"), ...places("end_index")]
+        .map((at) => text.indexOf(":", at) + 1)
+        .sort((a, b) => a - b),
+    );
+    assert.equal(offsets(new Set([...places("z").slice(0, 1), ...places("x").slice(2)])).length, 4);
   });
 });
 
