@@ -259,7 +259,7 @@ function scannerOf(settings: ScanSettings): (input: Input) => Output {
     const { id, text, direction, canaries, comparing } = input;
     const egress = egressFor(canaries);
     const startMs = clock.monotonicMs();
-    const said = egress.judgeText(text, 0, true);
+    const said = egress.judgeText(text, 0, "ended");
     const found = direction === "egress" ? said.findings : findIngress(input);
     const us = Math.round((clock.monotonicMs() - startMs) * 1_000);
     const findings = found.map(printable);

@@ -25,23 +25,26 @@ export type TextVerdict =
   | { readonly kind: "deny"; readonly reason: Reason; readonly rule: RuleId };
 
 /**
+ * How far a text is settled: what may follow cannot change what stands before `judged`, and nothing before `held`
+ * would be redacted or denied by it. `held` >= `judged`: a detector that only flags keeps its candidate open for
+ * `judged` but holds nothing back. Both are the text's length when nothing is open.
+ */
+export type TextJudgement = Judged<TextVerdict> & {
+  readonly judged: number;
+  readonly held: number;
+};
+
+/**
  * Judges what a model says. The same answer buffered and streamed: a detector decides by its match,
  * by at most `CONTEXT_UNITS` of text to the left and by one character to the right.
  */
 export interface TextControl {
   /**
    * Findings that start at or after `from`; what stands before is left context, already judged.
-   * @param ended true when no text follows: an open candidate at the end is judged as it stands; false:
-   *   only findings that start before `openFrom(text, from).judged` are reported, the rest comes later
+   * @param rest `ended`: no text follows, an open candidate at the end is judged as it stands; `more`: only findings
+   *   that start before the answer's `judged` are reported, the rest comes when more text is there
    */
-  judgeText(text: string, from: number, ended: boolean): Judged<TextVerdict>;
-  /**
-   * How far `text` is settled, seen from `from`: further text cannot change what stands before `judged`, and
-   * nothing before `held` would be redacted or denied by what may follow. `held` >= `judged`: a detector that
-   * only flags keeps its candidate open for `judged` but holds nothing back. Both are `text.length` when
-   * nothing is open.
-   */
-  openFrom(text: string, from: number): { readonly judged: number; readonly held: number };
+  judgeText(text: string, from: number, rest: "ended" | "more"): TextJudgement;
   /**
    * Judges the complete arguments of a call. They are not redacted, that would change what is done: a secret
    * refuses the call, personal data is recorded.

@@ -5,7 +5,7 @@
  * What it does not see: values that are neither written nor encoded as `detect/` reads them, and overlaps with
  * protected text that has no canary.
  */
-import type { TextControl, TextVerdict } from "../core/control.ts";
+import type { TextControl, TextJudgement, TextVerdict } from "../core/control.ts";
 import type { EgressSettings } from "../core/settings.ts";
 import type { Judged } from "../core/verdict.ts";
 import { canaryDetector } from "../detect/canary.ts";
@@ -27,16 +27,10 @@ function listed({ promptLeak, ...settings }: EgressSettings): readonly Enforceme
   return [{ detector, action: promptLeak.action, reason: "prompt_leak" }, ...others];
 }
 
-const judged = (hits: readonly EnforcedHit[]): Judged<TextVerdict> => ({
+const judgedBy = (hits: readonly EnforcedHit[]): Judged<TextVerdict> => ({
   verdict: verdictOf(hits),
   findings: hits.map(findingOf),
 });
-
-type Assessment = {
-  readonly hits: readonly EnforcedHit[];
-  readonly judged: number;
-  readonly held: number;
-};
 
 /** In a call nothing is redacted: a credential refuses it, personal data is what many calls are for. */
 const inArguments = (hit: EnforcedHit): EnforcedHit => {
@@ -47,38 +41,40 @@ const inArguments = (hit: EnforcedHit): EnforcedHit => {
 export function createEgress(settings: EgressSettings): TextControl {
   const sweep = sweeper(listed(settings));
 
-  const assess = (text: string, from: number): Assessment => {
+  const unfinished = (text: string, from: number): TextJudgement => {
     const { hits, open } = sweep(text, from, "more");
-    let settled = Math.min(text.length, ...open.map(({ start }) => start));
+    let settled = text.length;
+    for (const { start } of open) settled = Math.min(settled, start);
     // Overlapping findings leave together: what reaches into the unsettled part waits for it.
     for (const { span } of hits.toReversed()) {
       if (span.start < settled && span.end > settled) settled = span.start;
     }
-    const waiting = [
-      ...open.filter(({ action }) => action !== "flag").map(({ start }) => start),
-      ...hits.filter(({ action }) => action !== "flag").map(({ span }) => span.start),
-    ].filter((start) => start >= settled);
-    return {
-      hits: hits.filter(({ span }) => span.start < settled),
-      judged: settled,
-      held: Math.min(text.length, ...waiting),
+    let held = text.length;
+    const wait = (start: number, action: Enforcement["action"]): void => {
+      if (action !== "flag" && start >= settled) held = Math.min(held, start);
     };
+    for (const { start, action } of open) wait(start, action);
+    for (const { span, action } of hits) wait(span.start, action);
+    const now = hits.filter(({ span }) => span.start < settled);
+    return { ...judgedBy(now), judged: settled, held };
   };
 
   return {
-    judgeText: (text, from, ended) =>
-      judged(ended ? sweep(text, from, "ended").hits : assess(text, from).hits),
-    openFrom: (text, from) => {
-      const { judged, held } = assess(text, from);
-      return { judged, held };
-    },
+    judgeText: (text, from, rest) =>
+      rest === "more"
+        ? unfinished(text, from)
+        : {
+            ...judgedBy(sweep(text, from, "ended").hits),
+            judged: text.length,
+            held: text.length,
+          },
     judgeArguments: (args) => {
       const written = sweep(args, 0, "ended").hits;
       const plain = jsonUnescaped(args);
       const meant = plain === args ? [] : sweep(plain, 0, "ended").hits;
       const rules = new Set(written.map(({ detector }) => detector.rule));
       const hits = [...written, ...meant.filter(({ detector }) => !rules.has(detector.rule))];
-      return judged(hits.map(inArguments));
+      return judgedBy(hits.map(inArguments));
     },
   };
 }

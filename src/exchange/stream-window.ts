@@ -5,7 +5,7 @@
  * What it cannot redact: a finding that begins in text already released. That can only happen after `flush`,
  * when a channel goes on although its dialect took it for ended; such a finding refuses the stream.
  */
-import { CONTEXT_UNITS, type TextControl, type TextVerdict } from "../core/control.ts";
+import { CONTEXT_UNITS, type TextControl, type TextJudgement } from "../core/control.ts";
 import type { Span } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { FindingTally } from "./evidence.ts";
@@ -63,10 +63,9 @@ export class StreamWindow {
   look(): void {
     if (this.#scanned === this.length) return;
     this.#scanned = this.length;
-    const open = this.#control.openFrom(this.#text, this.#judged - this.#base);
-    this.#judge("more");
-    this.#judged = Math.max(this.#judged, this.#base + open.judged);
-    this.#released = Math.max(this.#released, this.#base + open.held);
+    const { judged, held } = this.#judge("more");
+    this.#judged = Math.max(this.#judged, this.#base + judged);
+    this.#released = Math.max(this.#released, this.#base + held);
     this.#trim();
   }
 
@@ -87,21 +86,22 @@ export class StreamWindow {
     return this.#redactions.filter(({ span }) => span.start < end);
   }
 
-  #judge(rest: "more" | "ended"): void {
+  #judge(rest: "more" | "ended"): TextJudgement {
     const from = this.#judged - this.#base;
-    const judged = this.#control.judgeText(this.#text, from, rest === "ended");
+    const judged = this.#control.judgeText(this.#text, from, rest);
     // What ends before the last flush was reported by it.
     const isNew = (span: Span): boolean => span.end + this.#base > this.#flushed;
     this.#report.findings.add(judged.findings.filter(({ span }) => isNew(span)));
-    const verdict: TextVerdict = judged.verdict;
+    const { verdict } = judged;
     if (verdict.kind === "deny") this.#report.refusal ??= verdict.reason;
-    if (verdict.kind !== "mutate") return;
+    if (verdict.kind !== "mutate") return judged;
     for (const { span, replacement } of verdict.redactions) {
       if (!isNew(span)) continue;
       const placed = { start: span.start + this.#base, end: span.end + this.#base };
       if (placed.start < this.#released) this.#report.refusal ??= verdict.reason;
       this.#redactions.push({ span: placed, replacement, reason: verdict.reason });
     }
+    return judged;
   }
 
   #trim(): void {

@@ -5,15 +5,18 @@ import { jsonUnescaped } from "../../src/egress/unescape.ts";
 import { AWS_KEY, CANARY, CARD, EGRESS, EMAIL, GITHUB_TOKEN, IBAN } from "./samples.ts";
 
 const judge = (text: string, settings: Partial<EgressSettings> = {}) =>
-  createEgress({ ...EGRESS, ...settings }).judgeText(text, 0, true);
+  createEgress({ ...EGRESS, ...settings }).judgeText(text, 0, "ended");
 const args = (value: string, settings: Partial<EgressSettings> = {}) =>
   createEgress({ ...EGRESS, ...settings }).judgeArguments(value);
 
 describe("egress", () => {
   it("lets an ordinary answer pass without findings", () => {
-    assert.deepEqual(judge("The capital of Peru is Lima; it has 10 million people (2023)."), {
+    const text = "The capital of Peru is Lima; it has 10 million people (2023).";
+    assert.deepEqual(judge(text), {
       verdict: { kind: "allow" },
       findings: [],
+      judged: text.length,
+      held: text.length,
     });
   });
 
@@ -54,7 +57,7 @@ describe("egress", () => {
 
   it("judges only what begins at or after the given place, with what stands before as context", () => {
     const text = `SSN ${EMAIL} 536-22-8726`;
-    const { findings } = createEgress(EGRESS).judgeText(text, 4 + EMAIL.length, true);
+    const { findings } = createEgress(EGRESS).judgeText(text, 4 + EMAIL.length, "ended");
     assert.deepEqual(
       findings.map(({ rule }) => rule),
       ["pii.us_ssn"],

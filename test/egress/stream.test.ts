@@ -28,7 +28,11 @@ function streamed(control: TextControl, pieces: readonly string[]): Told {
   const told: Told = { text: "", denied: undefined, rules: [] };
   let redactions: { start: number; end: number; replacement: string }[] = [];
   const judge = (ended: boolean): void => {
-    const { verdict, findings } = control.judgeText(text, judgedTo - base, ended);
+    const { verdict, findings } = control.judgeText(
+      text,
+      judgedTo - base,
+      ended ? "ended" : "more",
+    );
     told.rules.push(...findings.map(({ rule }) => rule));
     if (verdict.kind === "deny") told.denied ??= verdict.rule;
     if (verdict.kind !== "mutate") return;
@@ -52,7 +56,7 @@ function streamed(control: TextControl, pieces: readonly string[]): Told {
   };
   for (const piece of pieces) {
     text += piece;
-    const { judged, held } = control.openFrom(text, judgedTo - base);
+    const { judged, held } = control.judgeText(text, judgedTo - base, "more");
     assert.ok(held >= judged);
     judge(false);
     judgedTo = base + judged;
@@ -165,7 +169,7 @@ describe("egress on a stream", () => {
           // A refused stream ends where its refusal is found: what is masked before depends on the cuts.
           if (whole.denied !== undefined) cut.text = whole.text;
           assert.deepEqual(cut, whole);
-          const { verdict, findings } = control.judgeText(text, 0, true);
+          const { verdict, findings } = control.judgeText(text, 0, "ended");
           assert.deepEqual(
             whole.rules,
             findings.map(({ rule }) => rule),
@@ -189,7 +193,7 @@ describe("egress on a stream", () => {
 
   it("holds nothing back for a detector that only flags, and reports what it flags", () => {
     const control = createEgress(settingsOf("flag", "off", "flag"));
-    const { judged, held } = control.openFrom("write to joe@exa", 0);
+    const { judged, held } = control.judgeText("write to joe@exa", 0, "more");
     assert.deepEqual({ judged, held }, { judged: 9, held: 16 });
     assert.deepEqual(streamed(control, [..."write to joe@exa.org now"]).rules, ["pii.email"]);
   });
@@ -205,13 +209,13 @@ describe("egress on a stream", () => {
   };
   for (const [what, text] of Object.entries(endless)) {
     it(`lets go of what has become too long for ${what}`, () => {
-      const { held } = createEgress(EGRESS).openFrom(text, 0);
+      const { held } = createEgress(EGRESS).judgeText(text, 0, "more");
       // What an e-mail address could still begin with stays: the last 64 units.
       assert.ok(held === text.length || held >= text.length - 64, `${text.length - held} held`);
       const { held: secrets } = createEgress({
         ...EGRESS,
         pii: { ...EGRESS.pii, entities: ["credit_card", "iban"] },
-      }).openFrom(text, 0);
+      }).judgeText(text, 0, "more");
       // Two letters may begin an IBAN or a canary.
       assert.ok(secrets >= text.length - 2, `${text.length - secrets} held`);
     });
@@ -221,7 +225,7 @@ describe("egress on a stream", () => {
     const control = createEgress(EGRESS);
     const text = "The quick brown fox jumps over the lazy dog and skips 12 of them";
     for (let end = 1; end <= text.length; end += 1) {
-      const { held } = control.openFrom(text.slice(0, end), 0);
+      const { held } = control.judgeText(text.slice(0, end), 0, "more");
       assert.ok(end - held <= "brown".length + 1, `${end - held} units held after ${end}`);
     }
   });

@@ -17,10 +17,12 @@ const finding = (start: number, end: number): Finding => ({
 
 /** Redacts runs of 4 to 8 digits; refuses a run of exactly "666666". A second implementation, not a mock. */
 const digits: TextControl = {
-  judgeText(text, from, ended) {
+  judgeText(text, from, rest) {
+    const tail = text.slice(from).search(/[0-9]+$/);
+    const open = tail < 0 || rest === "ended" ? text.length : from + tail;
     const runs = [...text.matchAll(/[0-9]+/g)]
       .map((match) => ({ start: match.index, end: match.index + match[0].length, text: match[0] }))
-      .filter(({ start, end }) => start >= from && (ended || end < text.length))
+      .filter(({ start, end }) => start >= from && (rest === "ended" || end < text.length))
       .filter(({ text: run }) => run.length >= 4 && run.length <= 8);
     const findings = runs.map(({ start, end }) => finding(start, end));
     const denied = runs.some(({ text: run }) => run === "666666");
@@ -30,12 +32,7 @@ const digits: TextControl = {
       const redactions = runs.map(({ start, end }) => ({ span: { start, end }, replacement: "#" }));
       verdict = { kind: "mutate", reason: "pii_detected", rule: RULE, redactions };
     }
-    return { verdict, findings };
-  },
-  openFrom(text, from) {
-    const tail = text.slice(from).search(/[0-9]+$/);
-    const open = tail < 0 ? text.length : from + tail;
-    return { judged: open, held: open };
+    return { verdict, findings, judged: open, held: open };
   },
   judgeArguments: () => ({ verdict: { kind: "allow" }, findings: [] }),
 };
@@ -153,9 +150,9 @@ describe("stream window", () => {
     let longest = 0;
     const watching: TextControl = {
       ...digits,
-      judgeText(seen, from, ended) {
+      judgeText(seen, from, rest) {
         longest = Math.max(longest, seen.length);
-        return digits.judgeText(seen, from, ended);
+        return digits.judgeText(seen, from, rest);
       },
     };
     run(Array(5_000).fill("some words "), watching);

@@ -20,8 +20,12 @@ function factories() {
     };
   const request: RequestControl = { judgeRequest: () => ({ verdict: ALLOW, findings: [] }) };
   const text: TextControl = {
-    judgeText: () => ({ verdict: { kind: "allow" }, findings: [] }),
-    openFrom: (all) => ({ judged: all.length, held: all.length }),
+    judgeText: (all) => ({
+      verdict: { kind: "allow" },
+      findings: [],
+      judged: all.length,
+      held: all.length,
+    }),
     judgeArguments: () => ({ verdict: { kind: "allow" }, findings: [] }),
   };
   const allowed: CallVerdict = { kind: "allow", rule: ruleId("test") };

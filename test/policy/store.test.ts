@@ -17,8 +17,12 @@ import { Folder, parse, policy } from "./files.ts";
 const factories: ControlFactories = {
   ingress: () => ({ judgeRequest: () => ({ verdict: ALLOW, findings: [] }) }),
   egress: () => ({
-    judgeText: () => ({ verdict: { kind: "allow" }, findings: [] }),
-    openFrom: (all) => ({ judged: all.length, held: all.length }),
+    judgeText: (all) => ({
+      verdict: { kind: "allow" },
+      findings: [],
+      judged: all.length,
+      held: all.length,
+    }),
     judgeArguments: () => ({ verdict: { kind: "allow" }, findings: [] }),
   }),
   action: createAction,
