@@ -13,7 +13,10 @@ export type Segment = {
   readonly provenance: Provenance;
   /** The JSON string literal in the body's text, quotes included. */
   readonly source: Span;
-  /** Signed by the provider (reasoning with a signature): it cannot be edited, only kept or refused whole. */
+  /**
+   * Signed by the provider (reasoning with a signature), or the key of an object, which another edited key could
+   * equal: it cannot be edited, only kept or refused whole.
+   */
   readonly signed: boolean;
 };
 

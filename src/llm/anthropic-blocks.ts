@@ -10,7 +10,7 @@ import type { ToolCall } from "../core/inference.ts";
 import type { Provenance } from "../core/segment.ts";
 import type { JsonNode, JsonObject, JsonString } from "./json.ts";
 import { asItems, asObject, get, isNull, textOf, typeOf } from "./json-tree.ts";
-import { type NoText, readFreely, readText } from "./text.ts";
+import { type Emit, type NoText, readFreely, readText } from "./text.ts";
 
 /** Takes what is found in blocks. */
 export type BlockSink = {
@@ -81,7 +81,7 @@ export function readBlock(
   if (block.kind !== "object" || kind === undefined) return false;
   if (kind.media) sink.media();
   const by = kind.text === "own" ? at.by : kind.text;
-  const emit = (literal: JsonString): void => sink.text(literal, by, kind.trust ?? "plain");
+  const emit: Emit = (literal, trust) => sink.text(literal, by, kind.trust ?? trust);
   for (const [name, value] of block.members) {
     if (name === "input") readFreely(value, emit);
     else if (name === "source" && value.kind === "object") {

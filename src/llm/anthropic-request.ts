@@ -66,9 +66,10 @@ export function readRequest(root: JsonNode): Result<InferenceRequest> {
   readText(get(root, "mcp_servers"), (literal) => sink.text(literal, "tool", "plain"), credentials);
   const declared = get(root, "tools");
   if (declared !== undefined)
-    readFreely(declared, (literal) => sink.text(literal, "tool", "plain"));
+    readFreely(declared, (literal, trust) => sink.text(literal, "tool", trust));
   for (const [name, value] of root.members) {
-    if (!OWN_CODE.has(name)) readFreely(value, (literal) => sink.text(literal, "user", "plain"));
+    if (!OWN_CODE.has(name))
+      readFreely(value, (literal, trust) => sink.text(literal, "user", trust));
   }
   return ok({
     dialect: "anthropic-messages",
@@ -100,7 +101,7 @@ function readMessage(
   history.push(...calls);
   for (const [name, value] of message.members) {
     if (name !== "role" && name !== "content") {
-      readFreely(value, (literal) => sink.text(literal, by, "plain"));
+      readFreely(value, (literal, trust) => sink.text(literal, by, trust));
     }
   }
   return readContent(content, sink, { by, place: "request" });

@@ -142,7 +142,7 @@ export class AnthropicStream implements StreamReader {
       {
         text: (literal, _, trust) => {
           if (continued.includes(literal)) draft.text(`${opened.key}/text`, literal, trust);
-          else draft.whole(literal, noBlockText, this.#nextWhole);
+          else draft.wholeText(literal, trust, this.#nextWhole());
         },
         media: () => {
           draft.media = true;

@@ -36,12 +36,13 @@ export class FrameDraft {
 
   /** Texts that come whole in this frame: each a channel of its own, closed at once. */
   whole(node: JsonNode | undefined, noText: NoText, nextChannel: () => string): void {
-    const emit = (literal: JsonString): void => {
-      const channel = nextChannel();
-      this.text(channel, literal);
-      this.closes.push(channel);
-    };
-    readText(node, emit, noText);
+    readText(node, (literal, trust) => this.wholeText(literal, trust, nextChannel()), noText);
+  }
+
+  /** One such text. */
+  wholeText(literal: JsonString, trust: "plain" | "signed", channel: string): void {
+    this.text(channel, literal, trust);
+    this.closes.push(channel);
   }
 
   view(): FrameView {

@@ -93,7 +93,7 @@ export function readRequest(root: JsonNode): Result<InferenceRequest> {
   for (const [name, value] of root.members) {
     if (NO_TEXT.has(name)) continue;
     const provenance = TOOL_FIELDS.has(name) ? "tool" : "user";
-    readFreely(value, (literal) => draft.segments.push(segment(literal, provenance)));
+    readFreely(value, (literal, trust) => draft.segments.push(segment(literal, provenance, trust)));
   }
   return ok({
     dialect: "openai-chat",
@@ -129,7 +129,7 @@ function readMessage(draft: Draft, message: JsonNode, at: number): void {
     return;
   }
   draft.history.push(...calls);
-  const emit: Emit = (literal) => draft.segments.push(segment(literal, provenance));
+  const emit: Emit = (literal, trust) => draft.segments.push(segment(literal, provenance, trust));
   for (const [name, value] of message.members) {
     switch (name) {
       case "role":

@@ -7,7 +7,8 @@ import type { Provenance, Segment } from "../core/segment.ts";
 import type { JsonNode, JsonObject, JsonString } from "./json.ts";
 import { keysOf } from "./json-tree.ts";
 
-export type Emit = (literal: JsonString) => void;
+/** Takes a text. A key is signed: two edited ones could become the same key. */
+export type Emit = (literal: JsonString, trust: "plain" | "signed") => void;
 /** True for a string member that is no text: an id, a constant of the API, encoded binary. */
 export type NoText = (object: JsonObject, name: string) => boolean;
 
@@ -20,7 +21,7 @@ export const named =
 export function readText(node: JsonNode | undefined, emit: Emit, noText: NoText): void {
   if (node === undefined) return;
   if (node.kind === "string") {
-    if (node.value !== "") emit(node);
+    if (node.value !== "") emit(node, "plain");
   } else if (node.kind === "array") for (const item of node.items) readText(item, emit, noText);
   else if (node.kind === "object") {
     for (const [name, member] of node.members) {
@@ -32,7 +33,7 @@ export function readText(node: JsonNode | undefined, emit: Emit, noText: NoText)
 /** The strings below a value that its author shaped freely (schemas, arguments, unknown fields), keys included. */
 export function readFreely(node: JsonNode, emit: Emit): void {
   if (node.kind === "string") {
-    if (node.value !== "" && !SCHEMA_WORDS.has(node.value)) emit(node);
+    if (node.value !== "" && !SCHEMA_WORDS.has(node.value)) emit(node, "plain");
   } else if (node.kind === "array") {
     for (const item of node.items) readFreely(item, emit);
   } else if (node.kind === "object") {
@@ -41,7 +42,7 @@ export function readFreely(node: JsonNode, emit: Emit): void {
     for (const [name, member] of node.members) {
       const key = keys[at];
       at += 1;
-      if (key !== undefined && !SCHEMA_WORDS.has(name)) emit(key);
+      if (key !== undefined && !SCHEMA_WORDS.has(name)) emit(key, "signed");
       readFreely(member, emit);
     }
   }

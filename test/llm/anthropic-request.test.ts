@@ -208,6 +208,24 @@ describe("requests of messages", () => {
     assert.ok(!texts.some((text) => text.includes(token)));
   });
 
+  it("have keys that cannot be edited: two edited ones could be the same", () => {
+    const { segments } = request({
+      messages: [
+        {
+          role: "assistant",
+          extra: { k1: "v1" },
+          content: [{ type: "tool_use", id: "u", name: "f", input: { k2: { k3: "v2" } } }],
+        },
+      ],
+      tools: [{ name: "v3", input_schema: { properties: { k4: { description: "v4" } } } }],
+      something_new: { k5: ["v5"] },
+    });
+    const signed = (trust: boolean): readonly string[] =>
+      segments.filter((one) => one.signed === trust).map(({ content }) => content.reveal());
+    assert.deepEqual(signed(true).toSorted(), ["k1", "k2", "k3", "k4", "k5"]);
+    for (const value of ["v1", "v2", "v3", "v4", "v5"]) assert.ok(signed(false).includes(value));
+  });
+
   it("declare every tool: what the client runs by name, what the provider runs by type", () => {
     const { tools } = request({
       tools: [

@@ -98,6 +98,16 @@ describe("requests of chat completions", () => {
       assert.ok(texts.includes(`user:x${at}`), `x${at}`);
   });
 
+  it("have keys that cannot be edited: two edited ones could be the same", () => {
+    const { segments } = request({
+      messages: [{ role: "user", content: "v1", extra: { k1: "v2" } }],
+      metadata: { k2: "v3", k3: "v4" },
+      tools: [tool("f", { parameters: { properties: { k4: { description: "v5" } } } })],
+    });
+    const keys = segments.filter(({ signed }) => signed).map(({ content }) => content.reveal());
+    assert.deepEqual(keys.toSorted(), ["k1", "k2", "k3", "k4"]);
+  });
+
   it("give every segment the place of its literal", () => {
     const text = body({ user: "a\u00e9\n😀", metadata: { key: "v" } });
     const result = openAiChat.readRequest(parsed(text));
