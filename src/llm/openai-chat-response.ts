@@ -7,7 +7,7 @@ import { Content } from "../core/content.ts";
 import type { InferenceResponse, ToolCall } from "../core/inference.ts";
 import type { Edit, Segment } from "../core/segment.ts";
 import type { Refused } from "./dialect.ts";
-import type { JsonNode } from "./json.ts";
+import type { JsonNode, JsonObject, JsonString } from "./json.ts";
 import { asItems, asObject, get, isNull, replace, textOf } from "./json-tree.ts";
 import {
   callKey,
@@ -17,6 +17,7 @@ import {
   refusalText,
   removeCalls,
 } from "./openai-chat-calls.ts";
+import { readLogprobs } from "./openai-chat-logprobs.ts";
 import { type Emit, type NoText, named, readText, segment } from "./text.ts";
 
 /** Members of an answer or a chunk that hold no text, or that have code of their own. */
@@ -61,6 +62,7 @@ export function readResponse(root: JsonNode): Result<InferenceResponse> {
       media ||= isMedia(name) && !isNull(value);
       if (!NOT_IN_MESSAGE.has(name)) readText(value, emit, noTextIn(name));
     }
+    segments.push(...spelled(choice, message));
     for (const [name, value] of choice.members) {
       if (!NOT_IN_CHOICE.has(name)) readText(value, emit, NO_ANSWER_TEXT);
     }
@@ -74,6 +76,34 @@ export function readResponse(root: JsonNode): Result<InferenceResponse> {
     calls,
     media,
   });
+}
+
+/**
+ * What a choice's log probabilities spell, unless the message says the same. Signed, because a text of many
+ * literals is not edited; when the message's own text is, they go (`companions`).
+ */
+function spelled(choice: JsonNode, message: JsonObject): readonly Segment[] {
+  const runs = new Map<string, JsonString[]>();
+  const segments: Segment[] = [];
+  readLogprobs(choice, {
+    token: (path, literal) => {
+      const run = runs.get(path);
+      if (run === undefined) runs.set(path, [literal]);
+      else run.push(literal);
+    },
+    alternative: (literal) => segments.push(segment(literal, "assistant")),
+  });
+  const said = new Set<string | undefined>();
+  for (const [name, value] of message.members) {
+    if (!NOT_IN_MESSAGE.has(name)) said.add(textOf(value));
+  }
+  for (const [first, ...others] of runs.values()) {
+    if (first === undefined) continue;
+    const value = first.value + others.map((literal) => literal.value).join("");
+    const end = others.at(-1)?.end ?? first.end;
+    if (!said.has(value)) segments.push(segment({ ...first, end, value }, "assistant", "signed"));
+  }
+  return segments;
 }
 
 export function withoutCalls(root: JsonNode, refused: Refused): readonly Edit[] {

@@ -20,6 +20,7 @@ import {
   dropLogprobs,
   legacyKey,
 } from "./openai-chat-calls.ts";
+import { readLogprobs } from "./openai-chat-logprobs.ts";
 import {
   isMedia,
   NO_ANSWER_TEXT,
@@ -109,6 +110,7 @@ export class OpenAiChatStream implements StreamReader {
     if (delta === undefined ? finish !== undefined : delta.kind !== "object") return false;
     if (finish !== undefined && finish.kind !== "string") return false;
     draft.companions = dropLogprobs(choice);
+    this.#readTokens(draft, choice, state);
     const body = asObject(delta);
     if (body !== undefined && !this.#readDelta(draft, body, state)) return false;
     for (const [name, value] of choice.members) {
@@ -117,6 +119,14 @@ export class OpenAiChatStream implements StreamReader {
     draft.companions = [];
     if (finish !== undefined) finishChoice(draft, state);
     return true;
+  }
+
+  /** Their channels end with the stream: tokens may follow the finish. */
+  #readTokens(draft: FrameDraft, choice: JsonNode, { index }: Choice): void {
+    readLogprobs(choice, {
+      token: (path, literal) => draft.text(`logprobs/${index}${path}`, literal),
+      alternative: (literal) => draft.wholeText(literal, "plain", this.#nextWhole()),
+    });
   }
 
   #choiceOf(index: number | undefined): Choice | undefined {

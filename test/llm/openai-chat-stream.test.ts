@@ -141,6 +141,49 @@ describe("answers of chat completions", () => {
     });
   }
 
+  const spelling = (...tokens: readonly string[]) => ({
+    content: tokens.map((token) => ({ token, logprob: -1, bytes: [1], top_logprobs: [] })),
+  });
+  const segmentsOf = (message: object, logprobs: unknown) => {
+    const result = openAiChat.readResponse(
+      parsed(JSON.stringify({ choices: [{ index: 0, message, logprobs }] })),
+    );
+    assert.ok(result.ok);
+    return result.value.segments.map(({ content, signed }) => [content.reveal(), signed]);
+  };
+  it("say once what their log probabilities spell as well", () => {
+    assert.deepEqual(segmentsOf({ content: "Hi you" }, spelling("Hi", " ", "you")), [
+      ["Hi you", false],
+    ]);
+    assert.deepEqual(
+      segmentsOf({ content: null, refusal: "No" }, { refusal: [{ token: "N" }, { token: "o" }] }),
+      [["No", false]],
+    );
+    for (const nothing of [null, {}, { content: null, refusal: [] }]) {
+      assert.deepEqual(segmentsOf({ content: "Hi" }, nothing), [["Hi", false]]);
+    }
+  });
+  it("have what their log probabilities spell instead as a text that is not edited", () => {
+    assert.deepEqual(segmentsOf({ content: "Hi" }, spelling("Sec", "ret")), [
+      ["Hi", false],
+      ["Secret", true],
+    ]);
+    assert.deepEqual(segmentsOf({ content: null }, spelling("Secret")), [["Secret", true]]);
+    assert.deepEqual(segmentsOf({ content: "Hi", role: "odd" }, spelling("odd")).length, 2);
+    assert.deepEqual(segmentsOf({ content: "Hi" }, { tokens: ["Sec", "ret"], odd: "Hi" }), [
+      ["Hi", false],
+      ["Secret", true],
+    ]);
+  });
+  it("have every token that might have stood there as a text", () => {
+    const top_logprobs = [{ token: "Hi" }, { token: "Secret" }];
+    assert.deepEqual(segmentsOf({ content: "Hi" }, { content: [{ token: "Hi", top_logprobs }] }), [
+      ["Hi", false],
+      ["Hi", false],
+      ["Secret", false],
+    ]);
+  });
+
   it("lose log probabilities and citation offsets with an edit of their text", () => {
     const choice = (content: string): object => ({
       message: {
@@ -290,6 +333,34 @@ describe("streams of chat completions", () => {
       view.frame.data.slice(companion.start, companion.end),
       '{"content":[{"token":"hi"}]}',
     );
+  });
+
+  it("have a channel for what their log probabilities spell, across frames and the finish", () => {
+    const spelled = (token: string, more: object = {}): object => ({
+      ...delta({ content: "x" }),
+      logprobs: { content: [{ token, top_logprobs: [{ token: "other" }] }, { token: "." }] },
+      ...more,
+    });
+    const { texts, closes, views } = seenIn(
+      chat(spelled("Sec"), spelled("ret", { finish_reason: "stop" }), {
+        ...finish("stop"),
+        logprobs: { content: [{ token: "s" }], refusal: [{ token: "no" }] },
+      }),
+    );
+    assert.deepEqual(texts, {
+      "0/content": "xx",
+      "logprobs/0/content/token": "Sec.ret.s",
+      "logprobs/0/refusal/token": "no",
+      "whole/1": "other",
+      "whole/2": "other",
+    });
+    assert.ok(!closes.includes("logprobs/0/content/token"));
+    for (const { frame, texts: pieces } of views) {
+      for (const { companions } of pieces) {
+        const replaced = companions.map(({ start, end }) => frame.data?.slice(start, end));
+        assert.ok(replaced.length === 1 && replaced[0]?.startsWith('{"content":[{"token":'));
+      }
+    }
   });
 
   it("report an error of the provider, and read its message as text", () => {
