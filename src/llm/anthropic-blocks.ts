@@ -9,7 +9,7 @@ import { Content } from "../core/content.ts";
 import type { ToolCall } from "../core/inference.ts";
 import type { Provenance } from "../core/segment.ts";
 import type { JsonNode, JsonObject, JsonString } from "./json.ts";
-import { asItems, asObject, get, isNull, textOf, typeOf } from "./json-tree.ts";
+import { asItems, asObject, get, isNull, membersOf, textOf, typeOf } from "./json-tree.ts";
 import { type Emit, type NoText, readFreely, readText } from "./text.ts";
 
 /** Takes what is found in blocks. */
@@ -58,7 +58,7 @@ const kindOf = (type: string, place: "request" | "answer"): Kind | undefined =>
   (type.endsWith("_tool_result") ? TOOL : undefined);
 
 const CONSTANTS = new Set([
-  ...["type", "id", "tool_use_id", "file_id", "media_type", "signature"],
+  ...["type", "id", "tool_use_id", "tool_id", "file_id", "media_type", "signature"],
   ...["encrypted_content", "encrypted_index"],
 ]);
 /** Ids, constants, signatures, and the `data` of what is base64 or encrypted. */
@@ -162,6 +162,20 @@ export function callOf(block: JsonNode, key: string): ToolCall | undefined {
 export const sourceOf = ({ text, start, end }: JsonObject): string => text.slice(start, end);
 export const isCall = (block: JsonNode | undefined): boolean =>
   ["tool_use", "server_tool_use", "mcp_tool_use"].includes(typeOf(block) ?? "");
+
+/** What a call's block holds beside the call. */
+export const besideCall = (block: JsonObject): readonly JsonNode[] =>
+  membersOf(block, (name, value) => {
+    if (name === "name" || name === "input") return false;
+    return value.kind !== "string" || !noBlockText(block, name);
+  });
+
+/** What holds text in a message, its start or its delta, beside its content. */
+export const besideContent = (message: JsonObject): readonly JsonNode[] =>
+  membersOf(message, (name, value) => {
+    return name !== "content" && (value.kind !== "string" || !MESSAGE_CONSTANTS.has(name));
+  });
+const MESSAGE_CONSTANTS = new Set(["id", "type", "role", "model", "stop_reason"]);
 
 /** The calls of an array of blocks, by position; undefined when one has an unknown shape. */
 export function callsOf(

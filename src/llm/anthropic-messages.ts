@@ -3,14 +3,22 @@ import { fail, ok, type Result } from "../core/cause.ts";
 import { Content } from "../core/content.ts";
 import type { InferenceResponse } from "../core/inference.ts";
 import type { Edit, Segment } from "../core/segment.ts";
-import { type BlockSink, callsOf, isCall, noBlockText, readBlock } from "./anthropic-blocks.ts";
+import {
+  type BlockSink,
+  besideCall,
+  besideContent,
+  callsOf,
+  isCall,
+  noBlockText,
+  readBlock,
+} from "./anthropic-blocks.ts";
 import { readRequest, withoutTools } from "./anthropic-request.ts";
-import { AnthropicStream, endTurn, NOT_IN_MESSAGE } from "./anthropic-stream.ts";
+import { AnthropicStream, endTurn } from "./anthropic-stream.ts";
 import type { Dialect, Refusal, Refused } from "./dialect.ts";
 import type { JsonNode } from "./json.ts";
 import { asItems, asNumber, get, replace, textOf, typeOf } from "./json-tree.ts";
 import { refusalSentence } from "./refusal.ts";
-import { readText, segment } from "./text.ts";
+import { type Emit, readText, segment } from "./text.ts";
 
 export const anthropicMessages: Dialect = {
   id: "anthropic-messages",
@@ -43,14 +51,13 @@ function readResponse(root: JsonNode): Result<InferenceResponse> {
       media = true;
     },
   };
+  const emit: Emit = (literal) => sink.text(literal, "assistant", "plain");
   for (const block of asItems(content) ?? []) {
-    if (isCall(block)) continue; // its arguments are judged as a call
-    if (!readBlock(block, sink, ANSWER)) return fail("unknown_shape");
+    if (block.kind === "object" && isCall(block)) {
+      for (const value of besideCall(block)) readText(value, emit, noBlockText);
+    } else if (!readBlock(block, sink, ANSWER)) return fail("unknown_shape");
   }
-  for (const [name, value] of root.members) {
-    if (NOT_IN_MESSAGE.has(name)) continue;
-    readText(value, (literal) => sink.text(literal, "assistant", "plain"), noBlockText);
-  }
+  for (const value of besideContent(root)) readText(value, emit, noBlockText);
   const model = textOf(get(root, "model"));
   return ok({
     model: model === undefined ? undefined : new Content(model),

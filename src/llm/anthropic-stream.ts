@@ -8,11 +8,19 @@
  */
 import { fail, ok, type Result } from "../core/cause.ts";
 import type { Edit } from "../core/segment.ts";
-import { callOf, isCall, noBlockText, readBlock, sourceOf } from "./anthropic-blocks.ts";
+import {
+  besideCall,
+  besideContent,
+  callOf,
+  isCall,
+  noBlockText,
+  readBlock,
+  sourceOf,
+} from "./anthropic-blocks.ts";
 import type { FrameView, FrameWriting, Refused, StreamReader } from "./dialect.ts";
 import { FrameDraft, STREAM_JSON_DEPTH, silentFrame } from "./frame-draft.ts";
 import type { SseFrame } from "./framing/sse.ts";
-import { type JsonNode, type JsonString, parseJson } from "./json.ts";
+import { type JsonNode, parseJson } from "./json.ts";
 import {
   asIndex,
   asItems,
@@ -36,12 +44,20 @@ const DELTAS: ReadonlyMap<string, (blockType: string) => boolean> = new Map([
   ["input_json_delta", (type) => CALL_TYPES.has(type)],
 ]);
 const CALL_TYPES = new Set(["tool_use", "server_tool_use", "mcp_tool_use"]);
-/** The string of a block or delta that goes on from frame to frame. */
-const CONTINUED = ["text", "thinking", "content"];
+/** The string that goes on from frame to frame, by type of block: in its start and in its `<type>_delta`. */
+const CONTINUED: ReadonlyMap<string, string> = new Map([
+  ["text", "text"],
+  ["thinking", "thinking"],
+  ["compaction", "content"],
+]);
 
-/** Members of an event that hold no text, or that have code of their own. */
-const NOT_IN_EVENT = new Set([
-  ...["type", "index", "message", "content_block", "delta", "error", "usage"],
+/** The member of an event that has code of its own; all others are read as text. */
+const OWN_MEMBER: ReadonlyMap<string, string> = new Map([
+  ["message_start", "message"],
+  ["content_block_start", "content_block"],
+  ["content_block_delta", "delta"],
+  ["message_delta", "delta"],
+  ["error", "error"],
 ]);
 
 type Block = {
@@ -70,8 +86,9 @@ export class AnthropicStream implements StreamReader {
     if (frame.event !== type) return fail("unknown_shape");
     const draft = new FrameDraft(frame, root.value);
     if (!this.#readEvent(draft, root.value, type)) return fail("unknown_shape");
+    const own = OWN_MEMBER.get(type ?? "");
     for (const [name, value] of asObject(root.value)?.members ?? []) {
-      if (!NOT_IN_EVENT.has(name)) draft.whole(value, noBlockText, this.#nextWhole);
+      if (name !== "type" && name !== own) draft.whole(value, noBlockText, this.#nextWhole);
     }
     return ok(draft.view());
   }
@@ -121,9 +138,7 @@ export class AnthropicStream implements StreamReader {
     if (this.#phase !== "before" || message?.kind !== "object" || !empty) return false;
     this.#phase = "blocks";
     draft.model = textOf(get(message, "model"));
-    for (const [name, value] of message.members) {
-      if (!NOT_IN_MESSAGE.has(name)) draft.whole(value, noBlockText, this.#nextWhole);
-    }
+    this.#wholes(draft, besideContent(message));
     return true;
   }
 
@@ -135,13 +150,16 @@ export class AnthropicStream implements StreamReader {
     const opened: Block = { type: typeOf(block) ?? "", key: String(index), args: "none" };
     this.#blocks += 1;
     this.#open = opened;
-    if (isCall(block)) return openCall(draft, opened, block);
-    const continued = CONTINUED.map((name) => get(block, name));
+    if (isCall(block)) {
+      this.#wholes(draft, besideCall(block));
+      return openCall(draft, opened, block);
+    }
+    const continued = get(block, CONTINUED.get(opened.type) ?? "");
     return readBlock(
       block,
       {
         text: (literal, _, trust) => {
-          if (continued.includes(literal)) draft.text(`${opened.key}/text`, literal, trust);
+          if (literal === continued) draft.text(`${opened.key}/text`, literal, trust);
           else draft.wholeText(literal, trust, this.#nextWhole());
         },
         media: () => {
@@ -157,17 +175,20 @@ export class AnthropicStream implements StreamReader {
     const open = this.#openAt(event);
     const fills = DELTAS.get(typeOf(delta) ?? "");
     if (delta === undefined || open === undefined || fills?.(open.type) !== true) return false;
-    if (typeOf(delta) === "input_json_delta") {
-      return readArgs(draft, open, asString(get(delta, "partial_json")));
-    }
+    const type = typeOf(delta);
+    const continued = type === `${open.type}_delta` ? CONTINUED.get(open.type) : undefined;
     const trust = open.type === "thinking" ? "signed" : "plain";
     for (const [name, value] of delta.members) {
-      if (CONTINUED.includes(name)) {
+      if (name === continued) {
         if (value.kind === "string") draft.text(`${open.key}/text`, value, trust);
         else if (!isNull(value)) return false; // clients append it, whatever it is
-      } else if (!noBlockText(delta, name)) draft.whole(value, noBlockText, this.#nextWhole);
+      } else if (type === "input_json_delta" && name === "partial_json") {
+        if (!readArgs(draft, open, value)) return false;
+      } else if (value.kind !== "string" || !noBlockText(delta, name)) {
+        draft.whole(value, noBlockText, this.#nextWhole);
+      }
     }
-    return true;
+    return type !== "input_json_delta" || get(delta, "partial_json") !== undefined;
   }
 
   #closeBlock(draft: FrameDraft, event: JsonNode): boolean {
@@ -190,17 +211,15 @@ export class AnthropicStream implements StreamReader {
 
   #readMessageDelta(draft: FrameDraft, delta: JsonNode | undefined): boolean {
     if (delta?.kind !== "object" || !this.#enter("stopping")) return false;
-    for (const [name, value] of delta.members) {
-      if (!NOT_IN_MESSAGE.has(name)) draft.whole(value, noBlockText, this.#nextWhole);
-    }
+    if (get(delta, "content") !== undefined) return false; // an answer outside of all blocks
+    this.#wholes(draft, besideContent(delta));
     return true;
   }
-}
 
-/** Members of a message or its delta that hold no text, or that have code of their own. */
-export const NOT_IN_MESSAGE: ReadonlySet<string> = new Set([
-  ...["id", "type", "role", "model", "content", "stop_reason", "usage", "container"],
-]);
+  #wholes(draft: FrameDraft, values: readonly JsonNode[]): void {
+    for (const value of values) draft.whole(value, noBlockText, this.#nextWhole);
+  }
+}
 
 function openCall(draft: FrameDraft, opened: Block, block: JsonNode): boolean {
   const call = callOf(block, opened.key);
@@ -216,8 +235,8 @@ function openCall(draft: FrameDraft, opened: Block, block: JsonNode): boolean {
 }
 
 /** Clients take the arguments from the block or from its deltas: both together would be two calls in one. */
-function readArgs(draft: FrameDraft, open: Block, piece: JsonString | undefined): boolean {
-  if (piece === undefined) return false;
+function readArgs(draft: FrameDraft, open: Block, piece: JsonNode): boolean {
+  if (piece.kind !== "string") return false;
   if (piece.value === "") return true;
   if (open.args === "start") return false;
   open.args = "deltas";

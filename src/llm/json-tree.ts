@@ -30,6 +30,13 @@ export function asIndex(node: Maybe): number | undefined {
 export const textOf = (node: Maybe): string | undefined => asString(node)?.value;
 export const typeOf = (node: Maybe): string | undefined => textOf(get(node, "type"));
 
+/** The members that `wanted` is true for. */
+export const membersOf = (
+  object: JsonObject,
+  wanted: (name: string, value: JsonNode) => boolean,
+): readonly JsonNode[] =>
+  [...object.members].filter(([name, value]) => wanted(name, value)).map(([, value]) => value);
+
 /** The literal of every key, in source order: the tree keeps only what keys say. */
 export function keysOf(object: JsonObject): readonly JsonString[] {
   const keys: JsonString[] = [];

@@ -96,6 +96,23 @@ describe("answers of messages", () => {
     );
     assert.deepEqual([media, model?.reveal()], [false, "m-1"]);
   });
+  it("have a segment for what stands beside calls and content, whatever its name", () => {
+    const result = read(
+      [
+        {
+          ...{ type: "tool_use", id: "no", name: "f", input: {}, caller: { tool_id: "no" } },
+          ...{ note: "t1", type_: ["t2"] },
+        },
+      ],
+      {
+        ...{ usage: { service_tier: "t3", output_tokens: 1 }, container: { id: "no", tag: "t4" } },
+        ...{ stop_reason: { why: "t5" }, id: ["t6"] },
+      },
+    );
+    assert.ok(result.ok);
+    const texts = result.value.segments.map(({ content }) => content.reveal());
+    assert.deepEqual(texts.toSorted(), ["t1", "t2", "t3", "t4", "t5", "t6"]);
+  });
   it("keep the arguments' own spelling", () => {
     const text =
       '{"content":[{"type":"tool_use","name":"f","input":{ "a":1.0e2, "a\\u0062":"\\/" }}]}';
@@ -201,6 +218,42 @@ describe("streams of messages", () => {
     assert.deepEqual(closed, ["1", "2", "3", "4"]);
   });
 
+  it("have a whole text for every string that no other code of its event reads", () => {
+    const usage = { service_tier: "t" };
+    const message = { ...started.message, usage, container: { id: "no", tag: "t" }, id: ["t"] };
+    const call = { type: "tool_use", id: "no", name: "f", input: {}, caller: { note: "t" } };
+    const noted = (delta: object, index: number) => ({
+      ...{ type: "content_block_delta", index, delta, note: "t" },
+      ...{ content_block: { text: "t" }, message: { text: "t" } },
+    });
+    const text = { type: "text", text: "own", content: "t", thinking: ["t"] };
+    const odd = { text: "t", thinking: "t", content: "t", signature: ["t"] };
+    const data = [
+      { type: "ping", delta: { text: "t" }, index: "t", usage: { note: "t" }, message: "t" },
+      { type: "message_start", message, delta: "t", usage, index: "t" },
+      { type: "content_block_start", index: 0, content_block: text, delta: { text: "t" } },
+      noted({ type: "text_delta", ...odd, text: "own" }, 0),
+      noted({ type: "citations_delta", ...odd }, 0),
+      { type: "content_block_stop", index: 0, delta: { text: "t" }, usage },
+      { type: "content_block_start", index: 1, content_block: call, error: "t" },
+      noted({ type: "input_json_delta", partial_json: "", ...odd }, 1),
+      { type: "content_block_stop", index: 1, content_block: { text: "t" } },
+      {
+        ...{ type: "message_delta", delta: { stop_reason: ["t"], usage, role: {} }, usage },
+        ...{ content_block: { text: "t" }, message: { content: [{ text: "t" }] } },
+      },
+      { type: "message_stop", delta: { content: [{ text: "t" }] }, usage },
+    ];
+    const { texts, cause } = seenIn(events(...data));
+    assert.equal(cause, undefined);
+    const wholes = Object.entries(texts).filter(([channel]) => channel.startsWith("whole/"));
+    assert.equal(texts["0/text"], "ownown");
+    assert.equal(wholes.length + 1, Object.keys(texts).length);
+    assert.ok(wholes.every(([, value]) => value === "t"));
+    const written = JSON.stringify(data).match(/"t"/g) ?? [];
+    assert.equal(wholes.length, written.length);
+  });
+
   it("report an error of the provider, and read its message as text", () => {
     const error = { type: "error", error: { type: "overloaded_error", message: "busy" } };
     const { failed, texts, cause } = seenIn(events(started, error));
@@ -296,6 +349,10 @@ describe("streams of messages", () => {
     ],
     ["an event after the end", [started, ...ended("end_turn"), { type: "ping" }]],
     ["an unknown event", [started, { type: "content_block_patch" }]],
+    [
+      "content in the end of the turn",
+      [started, { type: "message_delta", delta: { content: [{ type: "text" }] } } as Event],
+    ],
     ["an end before the message", [ended("end_turn")[1]]],
   ];
   for (const [what, data] of contradictions) {
