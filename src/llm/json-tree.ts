@@ -37,6 +37,10 @@ export const membersOf = (
 ): readonly JsonNode[] =>
   [...object.members].filter(([name, value]) => wanted(name, value)).map(([, value]) => value);
 
+/** A path of names, and one more: a JSON pointer (RFC 6901), so that no name looks like two. */
+export const below = (path: string, name: string): string =>
+  `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+
 /** The literal of every key, in source order: the tree keeps only what keys say. */
 export function keysOf(object: JsonObject): readonly JsonString[] {
   const keys: JsonString[] = [];

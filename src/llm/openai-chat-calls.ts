@@ -13,10 +13,12 @@ import {
   editMembers,
   get,
   isNull,
+  membersOf,
   replace,
   textOf,
   typeOf,
 } from "./json-tree.ts";
+import { type NoText, named } from "./text.ts";
 
 /** Where the two kinds of call have their name and arguments. */
 export const CALL_FORMS = {
@@ -36,6 +38,27 @@ export function callForm(item: JsonNode): CallForm | undefined {
 /** Key of the legacy call of a choice; the others have their position. */
 export const legacyKey = (choice: number): string => `${choice}/function_call`;
 export const callKey = (choice: number, position: number): string => `${choice}/${position}`;
+
+/** Ids, constants and signatures: no text wherever they stand. */
+export const NO_ANSWER_TEXT: NoText = named("id", "type", "signature", "thought_signature");
+
+/** What the calls of a message or delta hold beside index, name and arguments. */
+export function besideCalls(message: JsonNode): readonly JsonNode[] {
+  const found: JsonNode[] = [];
+  for (const item of asItems(get(message, "tool_calls")) ?? []) {
+    if (item.kind !== "object") continue;
+    for (const [name, value] of item.members) {
+      if (name === "function" || name === "custom") found.push(...besideCall(value, name));
+      else if (value.kind !== "string" || !NO_ANSWER_TEXT(item, name)) found.push(value);
+    }
+  }
+  return [...found, ...besideCall(get(message, "function_call"), "function")];
+}
+
+const besideCall = (body: JsonNode | undefined, form: CallForm): readonly JsonNode[] =>
+  body?.kind === "object"
+    ? membersOf(body, (name) => name !== "name" && name !== CALL_FORMS[form].args)
+    : [];
 
 /** The calls of a whole message; undefined when one has an unknown shape. */
 export function callsOf(message: JsonNode, choice: number): readonly ToolCall[] | undefined {

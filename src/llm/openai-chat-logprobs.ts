@@ -6,7 +6,7 @@
  * BUG: `bytes`, the numbers beside each token, are not compared with it.
  */
 import type { JsonNode, JsonString } from "./json.ts";
-import { get } from "./json-tree.ts";
+import { below, get } from "./json-tree.ts";
 import { readText } from "./text.ts";
 
 export type LogprobsSink = {
@@ -24,7 +24,7 @@ export function readLogprobs(choice: JsonNode, sink: LogprobsSink): void {
     else if (node.kind === "object") {
       for (const [name, member] of node.members) {
         if (name === "top_logprobs") readText(member, (literal) => sink.alternative(literal), none);
-        else walk(member, `${path}/${name}`);
+        else walk(member, below(path, name));
       }
     }
   };

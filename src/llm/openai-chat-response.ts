@@ -10,26 +10,43 @@ import type { Refused } from "./dialect.ts";
 import type { JsonNode, JsonObject, JsonString } from "./json.ts";
 import { asItems, asObject, get, isNull, replace, textOf } from "./json-tree.ts";
 import {
+  besideCalls,
   callKey,
   callsOf,
   dropLogprobs,
   legacyKey,
+  NO_ANSWER_TEXT,
   refusalText,
   removeCalls,
 } from "./openai-chat-calls.ts";
 import { readLogprobs } from "./openai-chat-logprobs.ts";
 import { type Emit, type NoText, named, readText, segment } from "./text.ts";
 
-/** Members of an answer or a chunk that hold no text, or that have code of their own. */
-export const NOT_IN_CHUNK: ReadonlySet<string> = new Set([
-  ...["id", "object", "created", "model", "choices", "usage"],
-  ...["service_tier", "system_fingerprint", "obfuscation"],
-]);
-const NOT_IN_CHOICE = new Set(["index", "message", "finish_reason", "logprobs"]);
+/** Members that have code of their own, and those that are no text while they are strings. */
+type Level = { readonly own: ReadonlySet<string>; readonly constants: ReadonlySet<string> };
+/** Of an answer or a chunk. */
+export const CHUNK: Level = {
+  own: new Set(["choices"]),
+  constants: new Set([
+    ...["id", "object", "model", "service_tier", "system_fingerprint", "obfuscation"],
+  ]),
+};
+export const CHOICE: Level = {
+  own: new Set(["message", "delta", "logprobs"]),
+  constants: new Set(["finish_reason"]),
+};
 /** Of a message or delta. */
-export const NOT_IN_MESSAGE: ReadonlySet<string> = new Set(["role", "tool_calls", "function_call"]);
-/** Ids and constants. */
-export const NO_ANSWER_TEXT: NoText = named("id", "type", "signature");
+export const MESSAGE: Level = {
+  own: new Set(["tool_calls", "function_call"]),
+  constants: new Set(["role"]),
+};
+
+/** A client that copies a message with this name member by member inherits what stands there, calls too. */
+export const PROTOTYPE = "__proto__";
+
+/** Whether a member of that level is to be read as text. */
+export const isText = ({ own, constants }: Level, name: string, value: JsonNode): boolean =>
+  !own.has(name) && (value.kind !== "string" || !constants.has(name));
 /** Encoded sound; its transcript is text. */
 const NO_AUDIO_TEXT: NoText = named("id", "data");
 
@@ -56,19 +73,21 @@ export function readResponse(root: JsonNode): Result<InferenceResponse> {
     if (choice.kind !== "object" || message === undefined || own === undefined || twice) {
       return fail("unknown_shape");
     }
+    if (message.members.has(PROTOTYPE)) return fail("unknown_shape");
     if (content !== undefined && content.kind !== "string") return fail("unknown_shape");
     calls.push(...own);
     for (const [name, value] of message.members) {
       media ||= isMedia(name) && !isNull(value);
-      if (!NOT_IN_MESSAGE.has(name)) readText(value, emit, noTextIn(name));
+      if (isText(MESSAGE, name, value)) readText(value, emit, noTextIn(name));
     }
+    for (const value of besideCalls(message)) readText(value, emit, NO_ANSWER_TEXT);
     segments.push(...spelled(choice, message));
     for (const [name, value] of choice.members) {
-      if (!NOT_IN_CHOICE.has(name)) readText(value, emit, NO_ANSWER_TEXT);
+      if (isText(CHOICE, name, value)) readText(value, emit, NO_ANSWER_TEXT);
     }
   }
   for (const [name, value] of root.members) {
-    if (!NOT_IN_CHUNK.has(name)) readText(value, emit, NO_ANSWER_TEXT);
+    if (isText(CHUNK, name, value)) readText(value, emit, NO_ANSWER_TEXT);
   }
   return ok({
     model: model === undefined ? undefined : new Content(model),
@@ -95,7 +114,7 @@ function spelled(choice: JsonNode, message: JsonObject): readonly Segment[] {
   });
   const said = new Set<string | undefined>();
   for (const [name, value] of message.members) {
-    if (!NOT_IN_MESSAGE.has(name)) said.add(textOf(value));
+    if (isText(MESSAGE, name, value)) said.add(textOf(value));
   }
   for (const [first, ...others] of runs.values()) {
     if (first === undefined) continue;

@@ -11,27 +11,30 @@ import type { FrameView, FrameWriting, Refused, StreamReader } from "./dialect.t
 import { FrameDraft, STREAM_JSON_DEPTH, silentFrame } from "./frame-draft.ts";
 import type { SseFrame } from "./framing/sse.ts";
 import { type JsonNode, type JsonObject, parseJson } from "./json.ts";
-import { asIndex, asItems, asObject, get, isNull, textOf } from "./json-tree.ts";
+import { asIndex, asItems, asObject, below, get, isNull, textOf } from "./json-tree.ts";
 import {
+  besideCalls,
   CALL_FORMS,
   type CallForm,
   callForm,
   callKey,
   dropLogprobs,
   legacyKey,
+  NO_ANSWER_TEXT,
 } from "./openai-chat-calls.ts";
 import { readLogprobs } from "./openai-chat-logprobs.ts";
 import {
+  CHOICE,
+  CHUNK,
   isMedia,
-  NO_ANSWER_TEXT,
-  NOT_IN_CHUNK,
-  NOT_IN_MESSAGE,
+  isText,
+  MESSAGE,
   noTextIn,
+  PROTOTYPE,
 } from "./openai-chat-response.ts";
 import { ChatWriter } from "./openai-chat-write.ts";
 import { type NoText, named } from "./text.ts";
 
-const NOT_IN_CHOICE = new Set(["index", "delta", "finish_reason", "logprobs"]);
 /** Largest `n` of the API: more choices than that are not its stream. */
 const MAX_CHOICES = 128;
 
@@ -86,10 +89,13 @@ export class OpenAiChatStream implements StreamReader {
     draft.failed = error !== undefined || event === "error";
     draft.model = textOf(get(chunk, "model"));
     if (choices === undefined && !draft.failed) return false;
+    const indexes = new Set(choices?.map((choice) => asIndex(get(choice, "index"))));
+    // Twice in a chunk: clients take the parts one after the other, or the last alone.
+    if (indexes.size !== (choices?.length ?? 0)) return false;
     for (const choice of choices ?? []) if (!this.#readChoice(draft, choice)) return false;
     for (const [name, value] of chunk.members) {
       if (name === "error") draft.whole(value, named("type", "code"), this.#nextWhole);
-      else if (!NOT_IN_CHUNK.has(name)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
+      else if (isText(CHUNK, name, value)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
     }
     return true;
   }
@@ -114,7 +120,7 @@ export class OpenAiChatStream implements StreamReader {
     const body = asObject(delta);
     if (body !== undefined && !this.#readDelta(draft, body, state)) return false;
     for (const [name, value] of choice.members) {
-      if (!NOT_IN_CHOICE.has(name)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
+      if (isText(CHOICE, name, value)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
     }
     draft.companions = [];
     if (finish !== undefined) finishChoice(draft, state);
@@ -148,14 +154,16 @@ export class OpenAiChatStream implements StreamReader {
   #readDelta(draft: FrameDraft, delta: JsonObject, state: Choice): boolean {
     for (const [name, value] of delta.members) {
       if (name === "content" && !isNull(value) && value.kind !== "string") return false;
+      if (name === PROTOTYPE) return false;
       draft.media ||= isMedia(name) && !isNull(value);
-      const channel = `${state.index}/${name}`;
+      const channel = below(String(state.index), name);
       if (name === "content" && textOf(value)) closeOthers(draft, state, channel);
       if (name === "annotations") draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
-      else if (!NOT_IN_MESSAGE.has(name)) {
+      else if (isText(MESSAGE, name, value)) {
         readChannels(draft, state, value, { channel, noText: noTextIn(name) });
       }
     }
+    for (const value of besideCalls(delta)) draft.whole(value, NO_ANSWER_TEXT, this.#nextWhole);
     const list = get(delta, "tool_calls");
     const items = list === undefined ? [] : asItems(list);
     const legacy = get(delta, "function_call");
@@ -181,7 +189,7 @@ function readChannels(draft: FrameDraft, state: Choice, value: JsonNode, place: 
   } else if (value.kind === "object") {
     for (const [name, member] of value.members) {
       if (member.kind === "string" && noText(value, name)) continue;
-      readChannels(draft, state, member, { channel: `${channel}/${name}`, noText });
+      readChannels(draft, state, member, { channel: below(channel, name), noText });
     }
   }
 }

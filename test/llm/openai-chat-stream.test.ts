@@ -91,12 +91,29 @@ describe("answers of chat completions", () => {
     assert.equal(result.value.model?.reveal(), "m-1");
   });
 
+  it("have a segment for what stands beside calls and constants, whatever its name", () => {
+    const tool = { id: "no", type: "function", note: "t1", extra: { thought_signature: "no" } };
+    const body = { name: "f", arguments: "{}", description: "t2" };
+    const result = read(
+      {
+        role: ["t3"],
+        tool_calls: [{ ...tool, function: body }],
+        function_call: { ...body, description: "t4" },
+      },
+      { usage: { note: "t5" }, created: "t6", id: { a: "t7" }, service_tier: "no" },
+    );
+    assert.ok(result.ok);
+    const texts = result.value.segments.map(({ content }) => content.reveal());
+    assert.deepEqual(texts.toSorted(), ["t1", "t2", "t3", "t4", "t5", "t6", "t7"]);
+  });
+
   const unknown: readonly (readonly [string, object])[] = [
     ["no choices", { choices: undefined }],
     ["choices that are no list", { choices: {} }],
     ["a choice without a message", { choices: [{ index: 0, text: "hi" }] }],
     ["a delta beside the message", { choices: [{ message: {}, delta: { content: "x" } }] }],
     ["content that is a list", { choices: [{ message: { content: ["x"] } }] }],
+    ["a prototype", { choices: [{ message: { ["__proto__"]: { tool_calls: [] } } }] }],
     ["a call of an unknown type", { choices: [{ message: { tool_calls: [{ type: "mcp" }] } }] }],
     [
       "a call that is two, the other type",
@@ -268,6 +285,29 @@ describe("streams of chat completions", () => {
       ),
     );
     assert.deepEqual(texts["0/reasoning_details/0/text"], "abc");
+  });
+
+  it("do not mix texts whose names look like the path of another", () => {
+    const names = { "details/0/text": "b", "details~10~1text": "c" };
+    const { texts } = seenIn(
+      chat(delta({ details: [{ text: "a" }], ...names }), delta({ details: [{ text: "d" }] })),
+    );
+    assert.deepEqual(Object.values(texts).toSorted(), ["ad", "b", "c"]);
+  });
+
+  it("have a text for what stands beside calls and constants", () => {
+    const note = { ...call(0, "f", "{}"), note: "t1" };
+    const legacy = { function_call: { name: "f", arguments: "", description: "t2" } };
+    const { texts } = seenIn(
+      chunk({ choices: [delta({ tool_calls: [note], ...legacy })], usage: { note: "t3" } }),
+    );
+    assert.deepEqual(Object.values(texts).toSorted(), ["t1", "t2", "t3"]);
+  });
+
+  it("have an unknown shape with a choice twice in a chunk", () => {
+    const choices = [delta({ content: "a" }), finish("stop")];
+    assert.equal(seenIn(chunk({ choices })).cause, "unknown_shape");
+    assert.equal(seenIn(chunk({ choices: [choices[0], finish("stop", 1)] })).cause, undefined);
   });
 
   it("put calls together by choice and index, however their fragments lie", () => {
@@ -442,6 +482,7 @@ describe("streams of chat completions", () => {
     ["a finish without a delta", [{ index: 0, finish_reason: "stop" }]],
     ["a finish that is no text", [{ index: 0, delta: {}, finish_reason: 1 }]],
     ["content that is a list", [delta({ content: ["x"] })]],
+    ["a prototype", [delta({ ["__proto__"]: { tool_calls: [] } })]],
     [
       "arguments that are no text",
       [delta({ tool_calls: [{ index: 0, function: { name: "f", arguments: {} } }] })],
