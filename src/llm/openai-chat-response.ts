@@ -7,7 +7,7 @@ import { Content } from "../core/content.ts";
 import type { InferenceResponse, ToolCall } from "../core/inference.ts";
 import type { Edit, Segment } from "../core/segment.ts";
 import type { Refused } from "./dialect.ts";
-import type { JsonNode, JsonObject, JsonString } from "./json.ts";
+import type { JsonNode, JsonObject } from "./json.ts";
 import { asItems, asObject, get, isNull, replace, textOf } from "./json-tree.ts";
 import {
   besideCalls,
@@ -98,17 +98,18 @@ export function readResponse(root: JsonNode): Result<InferenceResponse> {
 }
 
 /**
- * What a choice's log probabilities spell, unless the message says the same. Signed, because a text of many
- * literals is not edited; when the message's own text is, they go (`companions`).
+ * What a choice's log probabilities spell, unless the message says the same. Such a text has many literals and
+ * is placed as if it were one at their start: they are longer than what they spell, so its edits fall inside them,
+ * and they go whole with any edit (`companions`).
  */
 function spelled(choice: JsonNode, message: JsonObject): readonly Segment[] {
-  const runs = new Map<string, JsonString[]>();
+  const runs = new Map<string, string[]>();
   const segments: Segment[] = [];
   readLogprobs(choice, {
-    token: (path, literal) => {
+    token: (path, { value }) => {
       const run = runs.get(path);
-      if (run === undefined) runs.set(path, [literal]);
-      else run.push(literal);
+      if (run === undefined) runs.set(path, [value]);
+      else run.push(value);
     },
     alternative: (literal) => segments.push(segment(literal, "assistant")),
   });
@@ -116,11 +117,12 @@ function spelled(choice: JsonNode, message: JsonObject): readonly Segment[] {
   for (const [name, value] of message.members) {
     if (isText(MESSAGE, name, value)) said.add(textOf(value));
   }
-  for (const [first, ...others] of runs.values()) {
-    if (first === undefined) continue;
-    const value = first.value + others.map((literal) => literal.value).join("");
-    const end = others.at(-1)?.end ?? first.end;
-    if (!said.has(value)) segments.push(segment({ ...first, end, value }, "assistant", "signed"));
+  const start = get(choice, "logprobs")?.start ?? choice.start;
+  for (const run of runs.values()) {
+    const value = run.join("");
+    const end = start + value.length + 2;
+    if (!said.has(value))
+      segments.push(segment({ kind: "string", start, end, value }, "assistant"));
   }
   return segments;
 }

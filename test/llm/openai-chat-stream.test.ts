@@ -162,43 +162,44 @@ describe("answers of chat completions", () => {
     content: tokens.map((token) => ({ token, logprob: -1, bytes: [1], top_logprobs: [] })),
   });
   const segmentsOf = (message: object, logprobs: unknown) => {
-    const result = openAiChat.readResponse(
-      parsed(JSON.stringify({ choices: [{ index: 0, message, logprobs }] })),
-    );
+    const text = JSON.stringify({ choices: [{ index: 0, message, logprobs }] });
+    const result = openAiChat.readResponse(parsed(text));
     assert.ok(result.ok);
-    return result.value.segments.map(({ content, signed }) => [content.reveal(), signed]);
+    return { text, segments: result.value.segments };
   };
+  const textsOf = (message: object, logprobs: unknown): readonly string[] =>
+    segmentsOf(message, logprobs).segments.map(({ content }) => content.reveal());
+
   it("say once what their log probabilities spell as well", () => {
-    assert.deepEqual(segmentsOf({ content: "Hi you" }, spelling("Hi", " ", "you")), [
-      ["Hi you", false],
-    ]);
-    assert.deepEqual(
-      segmentsOf({ content: null, refusal: "No" }, { refusal: [{ token: "N" }, { token: "o" }] }),
-      [["No", false]],
-    );
+    assert.deepEqual(textsOf({ content: "Hi you" }, spelling("Hi", " ", "you")), ["Hi you"]);
+    const refusal = [{ token: "N" }, { token: "o" }];
+    assert.deepEqual(textsOf({ content: null, refusal: "No" }, { refusal }), ["No"]);
     for (const nothing of [null, {}, { content: null, refusal: [] }]) {
-      assert.deepEqual(segmentsOf({ content: "Hi" }, nothing), [["Hi", false]]);
+      assert.deepEqual(textsOf({ content: "Hi" }, nothing), ["Hi"]);
     }
   });
-  it("have what their log probabilities spell instead as a text that is not edited", () => {
-    assert.deepEqual(segmentsOf({ content: "Hi" }, spelling("Sec", "ret")), [
-      ["Hi", false],
-      ["Secret", true],
-    ]);
-    assert.deepEqual(segmentsOf({ content: null }, spelling("Secret")), [["Secret", true]]);
-    assert.deepEqual(segmentsOf({ content: "Hi", role: "odd" }, spelling("odd")).length, 2);
-    assert.deepEqual(segmentsOf({ content: "Hi" }, { tokens: ["Sec", "ret"], odd: "Hi" }), [
-      ["Hi", false],
-      ["Secret", true],
-    ]);
+  it("have what their log probabilities spell instead as a text", () => {
+    assert.deepEqual(textsOf({ content: "Hi" }, spelling("Sec", "ret")), ["Hi", "Secret"]);
+    assert.deepEqual(textsOf({ content: null }, spelling("Secret")), ["Secret"]);
+    assert.deepEqual(textsOf({ content: "Hi", role: "odd" }, spelling("odd")), ["Hi", "odd"]);
+    const tokens = ["Sec", "ret"];
+    assert.deepEqual(textsOf({ content: "Hi" }, { tokens, odd: "Hi" }), ["Hi", "Secret"]);
+  });
+  it("lose log probabilities whole with any edit of what they spell", () => {
+    for (const logprobs of [spelling("é\n", "😀"), { tokens: ["a", "b"] }, { content: "a" }]) {
+      const { text, segments } = segmentsOf({ content: null }, logprobs);
+      const [spelled] = segments;
+      assert.ok(spelled !== undefined && segments.length === 1);
+      const { start, end } = spelled.source;
+      const [edit] = openAiChat.companions(parsed(text), new Set([start]));
+      assert.ok(edit !== undefined && edit.start <= start && end <= edit.end);
+      assert.equal(text.slice(edit.start, edit.end), JSON.stringify(logprobs));
+      assert.equal(end - start, spelled.content.reveal().length + 2);
+    }
   });
   it("have every token that might have stood there as a text", () => {
-    const top_logprobs = [{ token: "Hi" }, { token: "Secret" }];
-    assert.deepEqual(segmentsOf({ content: "Hi" }, { content: [{ token: "Hi", top_logprobs }] }), [
-      ["Hi", false],
-      ["Hi", false],
-      ["Secret", false],
-    ]);
+    const content = [{ token: "Hi", top_logprobs: [{ token: "Hi" }, { token: "Secret" }] }];
+    assert.deepEqual(textsOf({ content: "Hi" }, { content }), ["Hi", "Hi", "Secret"]);
   });
 
   it("lose log probabilities and citation offsets with an edit of their text", () => {
