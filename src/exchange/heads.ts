@@ -11,15 +11,19 @@ export function pathOf(path: string): string {
   return query < 0 ? path : path.slice(0, query);
 }
 
+const UTF8: ReadonlySet<string> = new Set(["utf-8", '"utf-8"', "utf8"]);
+
 /**
  * `application/json` of `Application/JSON; charset="UTF-8"`; "" when it is absent, or names another charset: bytes that
  * the receiver decodes otherwise than we do are another text.
  */
 function mediaType(headers: Headers): string {
   const [type = "", ...parameters] = (headers.get("content-type") ?? "").toLowerCase().split(";");
-  const charsets = parameters.map((one) => one.trim()).filter((one) => one.startsWith("charset"));
-  const isUtf8 = charsets.every((one) => /^charset *= *"?utf-?8"?$/.test(one));
-  return isUtf8 ? type.trim() : "";
+  const isRead = parameters.every((parameter) => {
+    const [name = "", value = ""] = parameter.split("=").map((part) => part.trim());
+    return name !== "charset" || UTF8.has(value);
+  });
+  return isRead ? type.trim() : "";
 }
 
 const isEncoded = (headers: Headers): boolean => {

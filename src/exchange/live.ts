@@ -16,7 +16,7 @@ import { applyEdits } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
 import { FindingTally } from "./evidence.ts";
 import { compose, redactionEdits } from "./splice.ts";
-import { type PlacedRedaction, StreamWindow, type WindowReport } from "./stream-window.ts";
+import { StreamWindow, type WindowReport } from "./stream-window.ts";
 
 /** Most text channels (choice or block, and kind of text) and most calls of one stream. */
 const MAX_PARTS = 1_024;
@@ -26,9 +26,7 @@ type PlacedText = {
   readonly piece: TextPiece;
   readonly start: number;
   readonly end: number;
-  /** Undefined for a text that came whole and was judged at once. */
-  readonly window: StreamWindow | undefined;
-  readonly redactions: readonly PlacedRedaction[];
+  readonly window: StreamWindow;
 };
 type HeldFrame = {
   readonly view: FrameView;
@@ -188,35 +186,26 @@ export class LiveResponse {
 
   #takeTexts(view: FrameView): Result<readonly PlacedText[]> {
     const closes = new Set(view.closes);
+    // Texts that begin and end in this frame (a citation, a search result): nobody else needs their windows.
+    const whole = new Map<string, StreamWindow>();
     const texts: PlacedText[] = [];
     for (const piece of view.texts) {
       const { channel, literal } = piece;
-      const known = this.#windows.get(channel);
-      if (known === undefined && closes.has(channel)) {
-        // A text that comes whole (a citation, a search result) needs no window.
-        const whole = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
-        whole.push(literal.value);
-        whole.flush();
-        const redactions = whole.redactionsIn(0, literal.value.length);
-        texts.push({ piece, start: 0, end: literal.value.length, window: undefined, redactions });
-        continue;
+      let window = this.#windows.get(channel) ?? whole.get(channel);
+      if (window === undefined) {
+        const windows = closes.has(channel) ? whole : this.#windows;
+        if (this.#windows.size >= MAX_PARTS) return fail("hold_exceeded");
+        window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
+        windows.set(channel, window);
       }
-      const window = known ?? this.#openWindow(channel);
-      if (window === undefined) return fail("hold_exceeded");
       const start = window.length;
       window.push(literal.value);
       const held = this.#boundWindow(window);
       if (!held.ok) return held;
-      texts.push({ piece, start, end: window.length, window, redactions: [] });
+      texts.push({ piece, start, end: window.length, window });
     }
+    for (const window of whole.values()) window.flush();
     return ok(texts);
-  }
-
-  #openWindow(channel: string): StreamWindow | undefined {
-    if (this.#windows.size >= MAX_PARTS) return undefined;
-    const window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
-    this.#windows.set(channel, window);
-    return window;
   }
 
   #boundWindow(window: StreamWindow): Result<undefined> {
@@ -281,7 +270,7 @@ export class LiveResponse {
   #isSettled(held: HeldFrame): boolean {
     const { texts, view } = held;
     for (let text = texts[held.settledTexts]; text !== undefined; text = texts[held.settledTexts]) {
-      if (text.window !== undefined && text.window.released < text.end) return false;
+      if (text.window.released < text.end) return false;
       held.settledTexts += 1;
     }
     for (let call = view.calls[held.settledCalls]; call; call = view.calls[held.settledCalls]) {
@@ -309,8 +298,8 @@ export class LiveResponse {
   }
 
   /** A redaction over several pieces: its replacement stands in the first, the others lose their share. */
-  #textEdits({ piece, start, end, ...text }: PlacedText, data: string): readonly Edit[] {
-    const redactions = text.window?.redactionsIn(start, end) ?? text.redactions;
+  #textEdits({ piece, start, end, window }: PlacedText, data: string): readonly Edit[] {
+    const redactions = window.redactionsIn(start, end);
     if (redactions.length === 0) return [];
     const shares = redactions.map(({ span, replacement, reason }) => {
       // A signed text is kept or refused whole: its client would send the edited one back and be turned away.
