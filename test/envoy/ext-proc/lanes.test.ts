@@ -1,0 +1,192 @@
+/** What the stream handler owes Envoy beyond the content of its replies: order, deadlines, silence, refusal of weak modes. */
+import assert from "node:assert/strict";
+import { status as Code } from "@grpc/grpc-js";
+import { systemClock } from "../../../src/cli/clock.ts";
+import type { Clock } from "../../../src/core/clock.ts";
+import type { AuditRecord } from "../../../src/core/record.ts";
+import { StatusError } from "../../../src/envoy/call.ts";
+import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
+import { Exchange } from "../../../src/exchange/exchange.ts";
+import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import { policyWith } from "./session.ts";
+
+type Reply = Record<string, unknown>;
+
+/** A stream whose messages are all there at once, as Envoy pipelines them. */
+class Peer {
+  readonly replies: Reply[] = [];
+  readonly records: AuditRecord[] = [];
+  failure: unknown;
+  /** Timers that are running; `expire` fires them as if their time had come. */
+  readonly #timers = new Set<() => void>();
+  readonly #gone = new AbortController();
+  /** Resolved by the test: until then the log does not answer. */
+  durable: Promise<boolean> = Promise.resolve(true);
+
+  expire(): void {
+    for (const fire of [...this.#timers]) fire();
+  }
+
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  async run(messages: AsyncIterable<object> | readonly object[]): Promise<void> {
+    const clock: Clock = {
+      ...systemClock(),
+      after: (_ms, then) => {
+        this.#timers.add(then);
+        return () => this.#timers.delete(then);
+      },
+    };
+    const recorder = {
+      append: async (batch: readonly AuditRecord[]) => {
+        this.records.push(...batch);
+        return this.durable;
+      },
+    };
+    const call = {
+      gone: this.#gone.signal,
+      send: async (reply: object) => {
+        if (this.#gone.signal.aborted) return; // as the owner of the call does
+        this.replies.push(reply as Reply);
+      },
+      fail: (error: unknown) => {
+        this.failure ??= error;
+        this.#gone.abort();
+      },
+    };
+    const policies = policyWith("{ingress: {passThrough: ['GET /v1/models']}}");
+    const hold = new HoldBudget(2 ** 20);
+    const openExchange = () =>
+      new Exchange({ policies, recorder, clock, recorded: () => {}, closed: undefined, hold });
+    const from = (async function* () {
+      yield* messages;
+    })();
+    await processStream(from, call, { clock, openExchange, replyDeadlineMs: 1_000 });
+  }
+}
+
+const map = (headers: Record<string, string>) => ({
+  headers: Object.entries(headers).map(([key, value]) => ({ key, raw_value: Buffer.from(value) })),
+});
+const BUFFERED = { request_body_mode: "BUFFERED", response_body_mode: "BUFFERED" };
+const CHAT = {
+  ":method": "POST",
+  ":path": "/v1/chat/completions",
+  "content-type": "application/json",
+};
+const head = (headers: Record<string, string>, config: object = BUFFERED) => ({
+  request: "request_headers",
+  request_headers: { headers: map(headers) },
+  protocol_config: config,
+});
+const body = {
+  request: "request_body",
+  request_body: {
+    body: Buffer.from(JSON.stringify({ model: "m", messages: [{ role: "user", content: "x" }] })),
+    end_of_stream: true,
+  },
+};
+const answered = (details: string) => ({
+  request: "response_headers",
+  response_headers: { headers: map({ ":status": "413", "content-type": "text/plain" }) },
+  attributes: {
+    "envoy.filters.http.ext_proc": {
+      fields: { "response.code_details": { stringValue: details } },
+    },
+  },
+});
+const kinds = ({ replies }: Peer): string[] =>
+  replies.flatMap((reply) => Object.keys(reply)[0] ?? []);
+
+describe("the stream handler", () => {
+  for (const weak of [
+    { request_body_mode: "NONE", response_body_mode: "BUFFERED" },
+    { request_body_mode: "BUFFERED_PARTIAL", response_body_mode: "BUFFERED" },
+    { request_body_mode: "BUFFERED", response_body_mode: "NONE" },
+    { request_body_mode: "BUFFERED", response_body_mode: "STREAMED" },
+    {},
+  ]) {
+    it(`refuses a stream with the modes ${JSON.stringify(weak)}`, async () => {
+      const peer = new Peer();
+      await assert.rejects(peer.run([head(CHAT, weak)]), { code: Code.FAILED_PRECONDITION });
+      assert.deepEqual(peer.replies, []);
+    });
+  }
+
+  it("answers in order, one reply per message, and stops all its timers", async () => {
+    const peer = new Peer();
+    await peer.run([head(CHAT), body]);
+    assert.deepEqual(kinds(peer), ["request_headers", "request_body"]);
+    assert.equal(peer.timers, 0);
+  });
+
+  it("gives no reply to messages that ask for none, and none in observability mode", async () => {
+    const peer = new Peer();
+    await peer.run([{}, { ...head(CHAT), observability_mode: true }, { flow_control_init: {} }]);
+    assert.deepEqual(peer.replies, []);
+  });
+
+  it("answers trailers, and writes nothing after a refusal", async () => {
+    const peer = new Peer();
+    await peer.run([
+      head({ ...CHAT, upgrade: "websocket" }),
+      body,
+      { request: "request_trailers", request_trailers: {} },
+    ]);
+    assert.deepEqual(kinds(peer), ["immediate_response"]);
+    const passing = new Peer();
+    await passing.run([head(CHAT), body, { request: "request_trailers", request_trailers: {} }]);
+    assert.deepEqual(kinds(passing).at(-1), "request_trailers");
+  });
+
+  it("ends with UNAVAILABLE when the log does not answer in time, and never with a pass", async () => {
+    const peer = new Peer();
+    let settle: (value: boolean) => void = () => {};
+    peer.durable = new Promise((resolve) => {
+      settle = resolve;
+    });
+    const running = peer.run([head(CHAT), body]);
+    while (peer.records.length === 0) await new Promise(setImmediate);
+    peer.expire();
+    assert.ok(peer.failure instanceof StatusError);
+    assert.equal(peer.failure.code, Code.UNAVAILABLE);
+    settle(true);
+    await running;
+    assert.deepEqual(kinds(peer), ["request_headers"]);
+    assert.equal(peer.timers, 0);
+  });
+
+  it("passes a reply of Envoy's own that comes first of all, with both records", async () => {
+    const peer = new Peer();
+    await peer.run([answered("ext_authz_denied")]);
+    assert.deepEqual(kinds(peer), ["response_headers"]);
+    assert.deepEqual(
+      peer.records.map(({ type }) => type),
+      ["request.decision", "response.outcome"],
+    );
+  });
+
+  it("answers one direction while the other waits for the log", async () => {
+    const peer = new Peer();
+    await peer.run([head(CHAT), answered("request_payload_too_large")]);
+    assert.deepEqual(kinds(peer), ["request_headers", "response_headers"]);
+    assert.equal(peer.failure, undefined);
+  });
+
+  it("fails closed when a response of the model comes before the request was decided", async () => {
+    const peer = new Peer();
+    await peer.run([head(CHAT), answered("via_upstream")]);
+    assert.ok(peer.failure instanceof Error);
+    assert.deepEqual(kinds(peer), ["request_headers"]);
+  });
+
+  it("keeps up with more messages than it lets wait", async () => {
+    const peer = new Peer();
+    const get = head({ ":method": "GET", ":path": "/v1/models" });
+    const chunk = { request: "request_body", request_body: { body: Buffer.from("x") } };
+    await peer.run([get, ...Array(500).fill(chunk)]);
+    assert.equal(peer.replies.length, 501);
+  });
+});
