@@ -109,6 +109,7 @@ export class LiveResponse {
       if (!taken.ok) return refuse(taken.cause);
       this.#release(out);
       if (this.evidence.refusal !== undefined) return refuse(this.evidence.refusal);
+      this.#charge();
       if (this.#isWithinBounds()) continue;
       if (!this.#isOpen("hold_exceeded")) return refuse("hold_exceeded");
       this.#letGo();
@@ -125,20 +126,23 @@ export class LiveResponse {
     return { kind: "out", bytes: out };
   }
 
+  /** Tells the process-wide budget what is held now. */
+  #charge(): void {
+    this.#judge.hold.change(this.#heldBytes - this.#chargedBytes);
+    this.#chargedBytes = this.#heldBytes;
+  }
+
   #isWithinBounds(): boolean {
     const { hold, policy } = this.#judge;
-    hold.change(this.#heldBytes - this.#chargedBytes);
-    this.#chargedBytes = this.#heldBytes;
     if (this.#heldBytes > policy.settings.egress.toolHoldBytes) return false;
     return this.#heldBytes === 0 || !hold.isExceeded;
   }
 
   /** The stream is over, whatever it still holds. */
   close(): void {
-    this.#judge.hold.change(-this.#chargedBytes);
-    this.#chargedBytes = 0;
-    this.#heldBytes = 0;
     this.#held = [];
+    this.#heldBytes = 0;
+    this.#charge();
   }
 
   /** Nothing more is expected: a call that the upstream did not complete never gets a verdict of its own. */
@@ -287,7 +291,9 @@ export class LiveResponse {
     const edits: Edit[] = [];
     for (const text of texts) {
       const own = this.#textEdits(text, frame.data ?? "");
-      if (own.length > 0) edits.push(...own, ...text.piece.companions);
+      // One by one: there are as many as a model writes.
+      for (const edit of own) edits.push(edit);
+      if (own.length > 0) for (const edit of text.piece.companions) edits.push(edit);
     }
     if (this.evidence.refusal !== undefined) return;
     const writing = this.#reader.write(view, this.#refused);

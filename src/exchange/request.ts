@@ -73,7 +73,8 @@ export function judgeRequest(input: RequestInput): RequestDecision {
   const facts = { route: input.route, path: input.path, dialect: input.dialect.id };
   const before = input.policies.select(facts);
   if (before === undefined) return unread("no_policy", undefined);
-  const read = readBody(input, before);
+  const attempt = guarded(() => readBody(input, before));
+  const read = attempt.ok ? attempt.value : attempt;
   if (!read.ok) return unread(read.cause, before);
   const { text, root, request } = read.value;
   const modelName = request.model.reveal();

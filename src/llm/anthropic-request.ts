@@ -98,7 +98,7 @@ function readMessage(
   const content = get(message, "content");
   const calls = callsOf(content, (position) => `${at}/${position}`);
   if (message.kind !== "object" || by === undefined || calls === undefined) return false;
-  history.push(...calls);
+  for (const one of calls) history.push(one);
   for (const [name, value] of message.members) {
     if (name !== "role" && name !== "content") {
       readFreely(value, (literal, trust) => sink.text(literal, by, trust));
@@ -174,7 +174,7 @@ export function withoutTools(root: JsonNode, indexes: ReadonlySet<number>): read
     const items = new Set(gone.filter((tool) => tool.field === field).map((tool) => tool.item));
     const list = get(root, field);
     if (list?.kind === "array" && items.size < list.items.length) {
-      edits.push(...cutItems(list, items));
+      for (const one of cutItems(list, items)) edits.push(one);
       continue;
     }
     remove.add(field);

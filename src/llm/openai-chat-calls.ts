@@ -48,7 +48,8 @@ export function besideCalls(message: JsonNode): readonly JsonNode[] {
   for (const item of asItems(get(message, "tool_calls")) ?? []) {
     if (item.kind !== "object") continue;
     for (const [name, value] of item.members) {
-      if (name === "function" || name === "custom") found.push(...besideCall(value, name));
+      if (name === "function" || name === "custom")
+        for (const one of besideCall(value, name)) found.push(one);
       else if (value.kind !== "string" || !NO_ANSWER_TEXT(item, name)) found.push(value);
     }
   }
@@ -106,7 +107,7 @@ export function removeCalls(choice: JsonNode, body: JsonObject, removal: Removal
   const list = get(body, "tool_calls");
   if (list?.kind === "array" && removal.items.size > 0) {
     if (removal.items.size === list.items.length) remove.add("tool_calls");
-    else edits.push(...cutItems(list, removal.items));
+    else for (const one of cutItems(list, removal.items)) edits.push(one);
   }
   if (removal.legacy === "remove") remove.add("function_call");
   if (removal.append !== undefined) {
@@ -120,7 +121,8 @@ export function removeCalls(choice: JsonNode, body: JsonObject, removal: Removal
   if (removal.finish === "stop" && finish !== undefined && CALL_FINISHES.has(finish.value)) {
     edits.push(replace(finish, '"stop"'));
   }
-  edits.push(...dropLogprobs(choice), ...editMembers(body, { remove, add }));
+  for (const one of dropLogprobs(choice)) edits.push(one);
+  for (const one of editMembers(body, { remove, add })) edits.push(one);
   return edits;
 }
 

@@ -128,7 +128,7 @@ function readMessage(draft: Draft, message: JsonNode, at: number): void {
     draft.known = false;
     return;
   }
-  draft.history.push(...calls);
+  for (const one of calls) draft.history.push(one);
   const emit: Emit = (literal, trust) => draft.segments.push(segment(literal, provenance, trust));
   for (const [name, value] of message.members) {
     switch (name) {
@@ -210,7 +210,7 @@ function forcedNames(root: JsonNode): readonly string[] | undefined {
   if (choice !== undefined && choice.kind !== "string") {
     const subset = allowedSubset(choice);
     if (subset === undefined) names.push(toolName(choice));
-    else names.push(...subset.items.map(toolName));
+    else for (const one of subset.items.map(toolName)) names.push(one);
   }
   if (legacy !== undefined && legacy.kind !== "string") names.push(textOf(get(legacy, "name")));
   return names.every((name) => name !== undefined) ? names : undefined;
@@ -239,11 +239,12 @@ export function withoutTools(root: JsonNode, indexes: ReadonlySet<number>): read
       remove.add(field);
       for (const name of COMPANIONS.get(field) ?? []) remove.add(name);
     } else {
-      edits.push(...cutItems(list, new Set([...items].filter((item) => item !== undefined))));
+      const cut = cutItems(list, new Set([...items].filter((item) => item !== undefined)));
+      for (const one of cut) edits.push(one);
     }
   }
   const names = new Set(gone.map(({ name }) => name));
-  edits.push(...withoutChoices(root, names, remove));
+  for (const one of withoutChoices(root, names, remove)) edits.push(one);
   return [...edits, ...editMembers(root, { remove, add: [] })];
 }
 
@@ -266,7 +267,7 @@ function withoutChoices(
     const gone = new Set<number>();
     for (const [at, item] of items.entries()) if (names.has(toolName(item) ?? "")) gone.add(at);
     if (gone.size === items.length) edits.push(replace(choice, '"none"'));
-    else if (subset !== undefined) edits.push(...cutItems(subset, gone));
+    else if (subset !== undefined) for (const one of cutItems(subset, gone)) edits.push(one);
   }
   const legacy = get(root, "function_call");
   if (legacy !== undefined && !removed.has("function_call")) {

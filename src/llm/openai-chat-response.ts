@@ -75,13 +75,13 @@ export function readResponse(root: JsonNode): Result<InferenceResponse> {
     }
     if (message.members.has(PROTOTYPE)) return fail("unknown_shape");
     if (content !== undefined && content.kind !== "string") return fail("unknown_shape");
-    calls.push(...own);
+    for (const one of own) calls.push(one);
     for (const [name, value] of message.members) {
       media ||= isMedia(name) && !isNull(value);
       if (isText(MESSAGE, name, value)) readText(value, emit, noTextIn(name));
     }
     for (const value of besideCalls(message)) readText(value, emit, NO_ANSWER_TEXT);
-    segments.push(...spelled(choice, message));
+    for (const one of spelled(choice, message)) segments.push(one);
     for (const [name, value] of choice.members) {
       if (isText(CHOICE, name, value)) readText(value, emit, NO_ANSWER_TEXT);
     }
@@ -171,7 +171,7 @@ export function companions(root: JsonNode, literalStarts: ReadonlySet<number>): 
   for (const choice of asItems(get(root, "choices")) ?? []) {
     while ((starts[at] ?? choice.start) < choice.start) at += 1;
     if ((starts[at] ?? choice.end) >= choice.end) continue;
-    edits.push(...dropLogprobs(choice));
+    for (const one of dropLogprobs(choice)) edits.push(one);
     for (const annotation of asItems(get(get(choice, "message"), "annotations")) ?? []) {
       for (const name of ["start_index", "end_index"]) {
         const offset = get(get(annotation, "url_citation"), name);

@@ -50,6 +50,17 @@ describe("calls", () => {
     sound: [["src/exchange/live.ts", "this.#framer.end()"]],
   });
   checkRule({
+    promise:
+      "no list that a peer fills is spread into a call: a hundred thousand arguments overflow the stack",
+    files: sources.filter(({ path }) =>
+      /^src\/(?:exchange|llm|detect|ingress|egress|action)\//.test(path),
+    ),
+    atLeast: 50,
+    find: (file) => matches(file, /\.push\(\s*\.\.\./g),
+    broken: [["src/llm/x.ts", "calls.push(...own);"]],
+    sound: [["src/llm/x.ts", "calls.push(own); return [...calls, ...own];"]],
+  });
+  checkRule({
     promise: "no async function listens to an event: its rejection would be nobody's",
     files: sources,
     atLeast: 80,
