@@ -147,14 +147,13 @@ export function withoutCalls(root: JsonNode, refused: Refused): readonly Edit[] 
     if (sentences.length === 0) continue;
     const left = count > items.size || (hasLegacy && legacy === undefined);
     const before = (textOf(get(message, "content")) ?? "") === "" ? "nothing" : "text";
-    edits.push(
-      ...removeCalls(choice, message, {
-        items,
-        legacy: legacy === undefined ? "keep" : "remove",
-        append: refusalText(sentences, before),
-        finish: left ? "keep" : "stop",
-      }),
-    );
+    const removal = removeCalls(choice, message, {
+      items,
+      legacy: legacy === undefined ? "keep" : "remove",
+      append: refusalText(sentences, before),
+      finish: left ? "keep" : "stop",
+    });
+    for (const one of removal) edits.push(one);
   }
   return edits;
 }
