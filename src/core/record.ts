@@ -58,6 +58,15 @@ export type ToolEntry = {
   readonly phase: "declared" | "history" | "call";
 };
 
+/** What was decided, and what was enforced. */
+type RecordVerdict = {
+  /** `error`: it could not be judged as usual; `reason` is the cause. */
+  readonly decision: "allow" | "mutate" | "ask" | "deny" | "error";
+  readonly action: Outcome;
+  readonly reason?: Reason;
+  readonly http_status?: number;
+};
+
 export type DecisionRecord = {
   readonly type: "request.decision";
   readonly id: DecisionId;
@@ -69,12 +78,7 @@ export type DecisionRecord = {
   readonly controls: readonly ControlEntry[];
   readonly findings: readonly FindingCount[];
   readonly tools: readonly ToolEntry[];
-  readonly verdict: {
-    readonly decision: "allow" | "mutate" | "ask" | "deny" | "error";
-    readonly action: Outcome;
-    readonly reason?: Reason;
-    readonly http_status?: number;
-  };
+  readonly verdict: RecordVerdict;
   readonly coverage: { readonly request: Coverage };
   readonly timing: { readonly verdict_us: number };
 };
@@ -88,12 +92,7 @@ export type OutcomeRecord = {
   readonly controls: readonly ControlEntry[];
   readonly findings: readonly FindingCount[];
   readonly tools: readonly ToolEntry[];
-  readonly verdict: {
-    readonly decision: "allow" | "mutate" | "ask" | "deny" | "error";
-    readonly action: Outcome;
-    readonly reason?: Reason;
-    readonly http_status?: number;
-  };
+  readonly verdict: RecordVerdict;
   readonly output: {
     readonly bytes: number;
     readonly released_bytes: number;
