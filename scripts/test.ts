@@ -95,7 +95,9 @@ function main(): number {
   }
 
   const allowed = (tier: string): boolean =>
-    [...MAY_SKIP, ...options.allowSkip].some((name) => tier === name || tier.startsWith(`${name}/`));
+    [...MAY_SKIP, ...options.allowSkip].some(
+      (name) => tier === name || tier.startsWith(`${name}/`),
+    );
   for (const { tier, title } of skipped) {
     console.log(`${allowed(tier) ? "skipped" : "SKIPPED, not allowed"}: ${tier}: ${title}`);
     if (!allowed(tier)) failed += 1;
