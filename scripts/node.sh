@@ -4,8 +4,7 @@
 # cache outside the work tree. Needs npm once, then nothing.
 
 LIMEN_NODE_VERSION=24.21.0
-# A service may run without HOME; never in a folder that others can make first, such as one in /tmp.
-LIMEN_CACHE="${LIMEN_CACHE:-${XDG_CACHE_HOME:-${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}/.cache}/limen}"
+LIMEN_CACHE="${LIMEN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/limen}"
 
 limen_say() { printf 'limen: %s\n' "$*" >&2; }
 limen_need() { # command, what it is for and how to get it
@@ -16,14 +15,9 @@ limen_need() { # command, what it is for and how to get it
 # -T, because without it a directory would be moved into the one that is already there.
 limen_publish() { mv -T "$1" "$2" 2>/dev/null || [ -e "$2" ]; }
 
-# Prints where a Node that is new enough is installed; a link in PATH is followed.
-limen_new_node() {
-  command -v node >/dev/null 2>&1 && node -e '
-    const [major, minor] = process.versions.node.split(".").map(Number);
-    const { dirname } = require("node:path");
-    if (major > 24 || (major === 24 && minor >= 15)) console.log(dirname(dirname(process.execPath)));
-    else process.exitCode = 1' 2>/dev/null
-}
+limen_node_is_new() {
+  limen_v=$(node -v 2>/dev/null) || return 1
+  limen_v=${limen_v#v}
   limen_minor=${limen_v#*.}
   [ "${limen_v%%.*}" -gt 24 ] || { [ "${limen_v%%.*}" -eq 24 ] && [ "${limen_minor%%.*}" -ge 15 ]; }
 }
@@ -35,10 +29,8 @@ limen_fetch_node() { # architecture in npm's words, directory to make
   esac
   limen_need npm "it fetches Node $LIMEN_NODE_VERSION; install npm, or Node 24.15 or newer"
   limen_say "fetching Node $LIMEN_NODE_VERSION"
-  if ! mkdir -p "$LIMEN_CACHE" || ! limen_tmp=$(mktemp -d "$LIMEN_CACHE/.node.XXXXXX"); then
-    limen_say "cannot write into $LIMEN_CACHE: set LIMEN_CACHE to a folder of this user, or install Node 24.15 or newer"
-    exit 3
-  fi
+  mkdir -p "$LIMEN_CACHE"
+  limen_tmp=$(mktemp -d "$LIMEN_CACHE/.node.XXXXXX")
   if (cd "$limen_tmp" &&
     npm pack --silent "node-linux-$1@$LIMEN_NODE_VERSION" >/dev/null &&
     printf '%s  node-linux-%s-%s.tgz\n' "$limen_sum" "$1" "$LIMEN_NODE_VERSION" | sha256sum -c - >/dev/null &&
@@ -52,7 +44,10 @@ limen_fetch_node() { # architecture in npm's words, directory to make
 }
 
 limen_use_node() {
-  if ! limen_node=$(limen_new_node); then
+  if limen_node_is_new; then
+    limen_node=$(readlink -f "$(command -v node)")
+    limen_node=${limen_node%/bin/*}
+  else
     case "$(uname -s)-$(uname -m)" in
       Linux-x86_64) limen_arch=x64 ;;
       Linux-aarch64) limen_arch=arm64 ;;
