@@ -4,7 +4,8 @@
 # cache outside the work tree. Needs npm once, then nothing.
 
 LIMEN_NODE_VERSION=24.21.0
-LIMEN_CACHE="${LIMEN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/limen}"
+# A service may run without HOME; never in a folder that others can make first, such as one in /tmp.
+LIMEN_CACHE="${LIMEN_CACHE:-${XDG_CACHE_HOME:-${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}/.cache}/limen}"
 
 limen_say() { printf 'limen: %s\n' "$*" >&2; }
 limen_need() { # command, what it is for and how to get it
@@ -29,8 +30,10 @@ limen_fetch_node() { # architecture in npm's words, directory to make
   esac
   limen_need npm "it fetches Node $LIMEN_NODE_VERSION; install npm, or Node 24.15 or newer"
   limen_say "fetching Node $LIMEN_NODE_VERSION"
-  mkdir -p "$LIMEN_CACHE"
-  limen_tmp=$(mktemp -d "$LIMEN_CACHE/.node.XXXXXX")
+  if ! mkdir -p "$LIMEN_CACHE" || ! limen_tmp=$(mktemp -d "$LIMEN_CACHE/.node.XXXXXX"); then
+    limen_say "cannot write into $LIMEN_CACHE: set LIMEN_CACHE to a folder of this user, or install Node 24.15 or newer"
+    exit 3
+  fi
   if (cd "$limen_tmp" &&
     npm pack --silent "node-linux-$1@$LIMEN_NODE_VERSION" >/dev/null &&
     printf '%s  node-linux-%s-%s.tgz\n' "$limen_sum" "$1" "$LIMEN_NODE_VERSION" | sha256sum -c - >/dev/null &&

@@ -14,8 +14,10 @@ limen_use_packages() {
   limen_need c++ "re2 is compiled on this machine; install a C++ compiler"
   limen_need python3 "re2 is compiled on this machine by node-gyp, which runs on it; install Python 3"
   limen_say "installing the packages of package-lock.json (compiles re2, a minute or two)"
-  mkdir -p "$root/.cache"
-  limen_tmp=$(mktemp -d "$root/.cache/install.XXXXXX")
+  if ! mkdir -p "$root/.cache" || ! limen_tmp=$(mktemp -d "$root/.cache/install.XXXXXX"); then
+    limen_say "cannot write into $root: run scripts/limen once as the user who owns it, it installs the packages"
+    exit 3
+  fi
   cp "$root/package.json" "$root/package-lock.json" "$root/.npmrc" "$limen_tmp"
   if ! (cd "$limen_tmp" && npm ci >npm.log 2>&1); then
     tail -n 20 "$limen_tmp/npm.log" >&2
