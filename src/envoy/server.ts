@@ -2,9 +2,9 @@
  * The gRPC server: binds, limits, health, drain. Envoy opens one stream per exchange and resets most of them when
  * it is done, so the server must not count resets as an attack, see `allowResets`.
  */
-import { chmodSync, existsSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
@@ -35,7 +35,6 @@ export class BoundaryServer {
   readonly #server: Server;
   readonly #health = new HealthImplementation({ "": "SERVING", [EXT_PROC_SERVICE]: "SERVING" });
   readonly #deps: ServerDeps;
-  readonly #sockets: string[] = [];
   readonly #hold: HoldBudget;
   #open = 0;
   #draining = false;
@@ -44,6 +43,7 @@ export class BoundaryServer {
 
   constructor(deps: ServerDeps) {
     checkProtos();
+    setLogVerbosity(logVerbosity.NONE); // its lines are none of the diary's, and some quote the peer
     this.#deps = deps;
     this.#hold = new HoldBudget(deps.maxHeldBytes);
     this.#server = new Server({
@@ -80,14 +80,11 @@ export class BoundaryServer {
     const target = socket === undefined ? address : `unix:${socket}`;
     const port = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(target, ServerCredentials.createInsecure(), (error, bound) =>
-        error === null ? resolve(bound) : reject(unavailable(address)),
+        error === null ? resolve(bound) : reject(unavailable(address, causeIn(error))),
       );
     });
-    if (socket !== undefined) {
-      // Whoever can connect is believed: the group that Envoy runs in, nobody else.
-      chmodSync(socket, 0o660);
-      this.#sockets.push(socket);
-    }
+    // Whoever can connect is believed: the group that Envoy runs in, nobody else.
+    if (socket !== undefined) chmodSync(socket, 0o660);
     return socket === undefined ? `${address.slice(0, address.lastIndexOf(":"))}:${port}` : address;
   }
 
@@ -103,14 +100,15 @@ export class BoundaryServer {
     const stopped = new Promise<void>((resolve) => {
       this.#server.tryShutdown(() => resolve());
     });
-    const force = this.#deps.clock.after(deadlineMs / 2, () => this.#server.forceShutdown());
+    const force = this.#deps.clock.after(deadlineMs / 2, () => {
+      for (const session of sessionsOf(this.#server)) session.destroy();
+    });
     await stopped;
     force();
     if (this.#open > 0)
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
-    for (const socket of this.#sockets) if (existsSync(socket)) unlinkSync(socket);
   }
 
   async #process(from: AsyncIterable<unknown>, owned: Parameters<typeof processStream>[1]) {
@@ -150,21 +148,53 @@ function allowResets(server: Server): void {
   Object.assign(internals, { streamResetBurst: 1_000_000, streamResetRate: 1_000_000 });
 }
 
-const unavailable = (address: string): LimenError =>
-  new LimenError("port_unavailable", {
-    where: `listen ${address}`,
-    what: "the address cannot be bound",
-    fix: "stop what uses it, or set another `listen` address",
-  });
+/**
+ * The connections of a server. Its `forceShutdown` does not end them while channelz is off, because only channelz
+ * fills the list that it goes through; without an end, a drain would wait for the last stream for ever.
+ */
+function* sessionsOf(server: Server): Iterable<{ destroy(): void }> {
+  const servers: unknown = Reflect.get(server, "http2Servers");
+  if (!(servers instanceof Map)) throw new Error("this grpc-js has no http2Servers");
+  for (const { sessions } of servers.values()) yield* [...sessions];
+}
 
-/** A socket file that nobody listens on is left over from a killed process; a live one is somebody's. */
-async function removeStaleSocket(path: string): Promise<void> {
-  if (!existsSync(path)) return;
-  const live = await new Promise<boolean>((resolve) => {
-    const probe = connect(path);
-    probe.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    probe.once("close", () => probe.destroy());
+/** The system's word for it; grpc-js has it only in its text: "errors: [Error: listen EADDRINUSE: ...]". */
+const causeIn = (error: Error): string =>
+  /\bE[A-Z]{3,}\b/.exec(String(error))?.[0] ?? "no reason given";
+
+function unavailable(address: string, cause: string): LimenError {
+  const taken = cause === "EADDRINUSE";
+  return new LimenError("port_unavailable", {
+    where: `listen ${address}`,
+    what: taken ? "something else listens there" : `it cannot be listened on (${cause})`,
+    fix: taken
+      ? "stop that process, or set `listen` to another address in limen.yaml"
+      : "check that the address is this machine's, or that the socket's folder is there and writable",
   });
-  if (live) throw unavailable(`unix://${path}`);
+}
+
+/**
+ * A socket that nobody listens on is left over from a killed process and goes. One that somebody listens on, or that
+ * we may not ask, is somebody's; what is no socket is a mistake in the configuration, and is not ours to delete.
+ */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new LimenError("port_unavailable", {
+      where: `listen unix://${path}`,
+      what: "there is something that is no socket",
+      fix: "set `listen` to a path of its own in limen.yaml",
+    });
+  }
+  const cause = await new Promise<string>((resolve) => {
+    const probe = connect(path);
+    probe.once("error", (error) => resolve(causeIn(error)));
+    probe.once("connect", () => {
+      resolve("EADDRINUSE");
+      probe.destroy();
+    });
+  });
+  if (cause !== "ECONNREFUSED") throw unavailable(`unix://${path}`, cause);
   unlinkSync(path);
 }
