@@ -138,23 +138,47 @@ const unreadable = (path: string, error: unknown): LimenError =>
     fix: "check that it is a file that this user may read, and that the disk is sound",
   });
 
-/** Creates a file that must not exist, private (0600) or public (0644), durably. */
-export function createFile(path: string, text: string, mode: 0o600 | 0o644): void {
+/** Makes the folder that a file will stand in. */
+export function makeFolderOf(path: string): void {
+  const folder = dirname(path);
   try {
-    const fd = fs.openSync(path, "wx", mode);
+    fs.mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new LimenError("file_unreadable", {
+      where: folder,
+      what: `cannot be made (${failureOf(error)})`,
+      fix: "name a folder on a disk that this user may write",
+    });
+  }
+}
+
+/**
+ * Creates a file that must not exist, private (0600) or public (0644), durably and whole: on a full disk, and after a
+ * crash at any point, there is no file, or all of it. A half-written key would be in the way of every later start.
+ */
+export function createFile(path: string, text: string, mode: 0o600 | 0o644): void {
+  const temp = `${path}.tmp`;
+  try {
+    fs.rmSync(temp, { force: true }); // of a crash
+    const fd = fs.openSync(temp, "wx", mode);
     try {
       fs.writeFileSync(fd, text);
       fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);
     }
+    fs.linkSync(temp, path); // unlike a rename it overwrites nothing
     nodeOps.syncDir(dirname(path));
   } catch (error) {
     const exists = failureOf(error) === "EEXIST";
     throw new LimenError("file_unreadable", {
       where: path,
       what: exists ? "exists already" : `cannot be written (${failureOf(error)})`,
-      fix: exists ? "name another file; keys are never overwritten" : "name a writable folder",
+      fix: exists
+        ? "name another file; keys are never overwritten"
+        : "name a writable folder on a disk with space",
     });
+  } finally {
+    fs.rmSync(temp, { force: true });
   }
 }

@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { LimenError } from "../core/errors.ts";
 
+const SQLITE_BUSY = 5;
+
 /**
  * Takes the lock of the log in `dir`; returns what gives it back.
  * @throws LimenError `log_locked` when another writer has it
@@ -18,11 +20,18 @@ export function lockLog(dir: string): () => void {
     const file = new DatabaseSync(path, { timeout: 0 });
     file.exec("BEGIN EXCLUSIVE"); // nothing is ever written: the file stays empty
     return () => file.close();
-  } catch {
-    throw new LimenError("log_locked", {
+  } catch (error) {
+    if (error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY) {
+      throw new LimenError("log_locked", {
+        where: path,
+        what: "another process writes this log",
+        fix: "stop it, or give this one its own audit.dir; do not delete the file",
+      });
+    }
+    throw new LimenError("audit_unavailable", {
       where: path,
-      what: "another process writes this log, or the file cannot be locked",
-      fix: "stop the other process or give this one its own audit.dir; do not delete the file",
+      what: "cannot be made or locked",
+      fix: "check that this user may write into the folder, and that its disk has space and knows locks",
     });
   }
 }
