@@ -56,9 +56,14 @@ async function main(args: readonly string[], io: Io): Promise<number> {
     io.stdout(`limen ${packageVersion()}\n`);
     return 0;
   }
-  const asked = first === "--help" || first === "-h" || first === "help";
-  (asked ? io.stdout : io.stderr)(USAGE);
-  return asked ? 0 : 2;
+  if (first === "--help" || first === "-h" || first === "help") {
+    io.stdout(USAGE);
+    return 0;
+  }
+  const group = Object.keys(COMMANDS).some((known) => known.startsWith(`${first} `));
+  const given = group ? `${first} ${second}`.trim() : first;
+  io.stderr(first === "" ? USAGE : `limen: ${given} is no command\n\n${USAGE}`);
+  return 2;
 }
 
 async function run(): Promise<void> {
@@ -67,6 +72,14 @@ async function run(): Promise<void> {
     stdout: (text) => process.stdout.write(text),
     stderr: (text) => process.stderr.write(text),
   };
+  // A reader that has seen enough (`limen scan x | head`), or a full disk behind a redirection. The diary of
+  // `serve` has a stream of its own, so the service is not ended by this.
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+    if (code !== "EPIPE")
+      process.stderr.write(`limen: standard output: cannot be written (${code})\n`);
+    process.exit(code === "EPIPE" ? 0 : 3);
+  });
   try {
     process.exitCode = await main(process.argv.slice(2), io);
   } catch (error) {

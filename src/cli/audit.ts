@@ -1,4 +1,5 @@
 /** `limen audit keygen`, `limen audit verify`: thin over `audit/`. */
+import { rmSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import {
@@ -53,7 +54,12 @@ export async function auditKeygen(args: readonly string[], io: Io): Promise<numb
   }
   const key = generateLogKey(origin);
   createFile(file, formatKeyFile(key), 0o600);
-  createFile(`${file}.pub`, `${key.vkey}\n`, 0o644);
+  try {
+    createFile(`${file}.pub`, `${key.vkey}\n`, 0o644);
+  } catch (error) {
+    rmSync(file); // ours, and never used: left behind it would be in the way of the next try
+    throw error;
+  }
   return said(
     io,
     given?.values.json ? `${JSON.stringify({ origin, vkey: key.vkey })}\n` : `${key.vkey}\n`,
@@ -79,6 +85,10 @@ export async function auditVerify(args: readonly string[], io: Io): Promise<numb
   }
   if (verifier === undefined) {
     io.stderr(`limen audit verify: ${dir} has no log that states a key; name one with --key\n`);
+    return 3;
+  }
+  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+    io.stderr(`limen audit verify: ${dir} is no folder\n`);
     return 3;
   }
   const report = verifyLog({ dir, verifier, ...(older && { from: older }) });

@@ -2,18 +2,17 @@
  * `limen serve`: the one place that knows every room. It opens them in the order in which they depend on each
  * other, closes them in reverse, and passes each what it needs; nothing here decides about traffic.
  */
-import { existsSync, mkdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync } from "node:fs";
 import { createAction } from "../action/action.ts";
 import { openAdmin } from "../admin.ts";
 import { formatKeyFile, generateLogKey } from "../audit/checkpoint.ts";
-import { createFile } from "../audit/file.ts";
+import { createFile, makeFolderOf } from "../audit/file.ts";
 import type { AuditLog } from "../audit/log.ts";
 import { openAuditLog } from "../audit/open.ts";
 import { type Config, type Listen, loadConfig } from "../config.ts";
 import { ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
-import { LimenError } from "../core/errors.ts";
+import { LimenError, type Problem } from "../core/errors.ts";
 import type { PolicySet } from "../core/policy.ts";
 import type { ExchangeRecord } from "../core/record.ts";
 import { createEgress } from "../egress/egress.ts";
@@ -37,7 +36,8 @@ const HELP = `limen serve [-c FILE]
 
 Runs the filter service: gRPC for Envoy (ext_proc), admin port, audit log. Without a file the defaults hold:
 gRPC on 127.0.0.1:9002, admin on 127.0.0.1:9003, the built-in policy, the log in limen-data/audit.
-SIGTERM drains and stops, SIGHUP reads the policies again.
+SIGTERM and SIGINT drain and stop; further ones change nothing. SIGHUP reads the policies again.
+Exit code: 0 stopped, 1 a file says what cannot be, 2 wrong usage, 3 cannot run, or the audit log failed.
 
   limen serve -c limen.yaml
 `;
@@ -80,6 +80,10 @@ class Service {
   /** In the order of opening; closed from the last to the first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #stop: (exitCode: number) => void = () => {};
+  /** What SIGHUP does: nothing before there are policies. */
+  #reload: () => void = () => {};
+  /** Every address of the configuration listens. */
+  #started = false;
   readonly #stopped = new Promise<number>((resolve) => {
     this.#stop = resolve;
   });
@@ -91,20 +95,27 @@ class Service {
   }
 
   async open(): Promise<void> {
+    // First: a signal during the start stops what is open by then in order. And never taken off again: wrappers
+    // send a signal twice, and the second would kill a drain.
+    const begin = (): void => this.#stop(0);
+    process
+      .on("SIGTERM", begin)
+      .on("SIGINT", begin)
+      .on("SIGHUP", () => this.#reload());
     try {
       const watchdog = openWatchdog(this.#clock, STUCK_MS);
       this.#closers.push(() => watchdog.close());
       const audit = await this.#openAudit();
       const policy = await this.#openPolicies(audit);
       const metrics = this.#createMetrics(audit, policy);
-      const server = await this.#openServer(audit, policy.store, metrics);
+      const server = this.#createServer(audit, policy.store, metrics);
+      // Opened before and closed after the server, so that it can say `starting` and `draining`.
       await this.#openAdmin(audit, policy, metrics, server);
+      await this.#openServer(server);
     } catch (error) {
       await this.#close();
       throw error;
     }
-    const begin = (): void => this.#stop(0);
-    process.once("SIGTERM", begin).once("SIGINT", begin);
   }
 
   async untilStopped(): Promise<number> {
@@ -122,7 +133,7 @@ class Service {
   async #openAudit(): Promise<AuditLog> {
     const { dir, origin, key } = this.#config.audit;
     if (!existsSync(key.file) && key.ifMissing === "make") {
-      mkdirSync(dirname(key.file), { recursive: true });
+      makeFolderOf(key.file);
       createFile(key.file, formatKeyFile(generateLogKey(origin)), 0o600);
       this.#log("key_generated");
     }
@@ -133,9 +144,9 @@ class Service {
       clock: this.#clock,
       build: ownLabel(packageVersion()),
       limits: { ageMs: AUDIT_WAIT_MS },
-      onState: () => {
+      onState: (_, problem) => {
         // Only a start re-reads what the disk really holds; until then everything is refused.
-        this.#log("audit_unwritable");
+        this.#log("audit_unwritable", printable(problem));
         this.#stop(3);
       },
     });
@@ -160,10 +171,11 @@ class Service {
       } else {
         live.reloadFailed = true;
         const { problems } = event.error;
-        const [{ where, what, fix } = { where: "", what: "", fix: "" }] = problems;
-        // Operator text: it is what somebody wrote into a policy.
-        const first = { where: ownLabel(where), what: ownLabel(what), fix: ownLabel(fix) };
-        this.#log("policy_reload_failed", { problems: problems.length, ...first });
+        const [first] = problems;
+        this.#log("policy_reload_failed", {
+          problems: problems.length,
+          ...(first && printable(first)),
+        });
       }
     };
     const factories = { ingress: createIngress, egress: createEgress, action: createAction };
@@ -177,9 +189,7 @@ class Service {
     live.store = store;
     announce(store.current());
     if (this.#config.policies.includes(DEFAULT_POLICY)) this.#log("default_policy");
-    const reload = (): void => void store.reload(); // cannot reject: failures go to the listener
-    process.on("SIGHUP", reload);
-    this.#closers.push(() => void process.off("SIGHUP", reload));
+    this.#reload = () => void store.reload(); // cannot reject: failures go to the listener
     return live;
   }
 
@@ -200,16 +210,12 @@ class Service {
     });
   }
 
-  async #openServer(
-    audit: AuditLog,
-    policies: PolicyStore,
-    metrics: Metrics,
-  ): Promise<BoundaryServer> {
+  #createServer(audit: AuditLog, policies: PolicyStore, metrics: Metrics): BoundaryServer {
     const recorded = (record: ExchangeRecord): void => {
       if (record.type === "request.decision") metrics.countDecision(record);
       else metrics.countOutcome(record);
     };
-    const server = new BoundaryServer({
+    return new BoundaryServer({
       clock: this.#clock,
       maxExchanges: MAX_EXCHANGES,
       maxHeldBytes: MAX_HELD_BYTES,
@@ -226,12 +232,15 @@ class Service {
         recorded,
       }),
     });
+  }
+
+  async #openServer(server: BoundaryServer): Promise<void> {
     this.#closers.push(() => server.drain(this.#config.drain.seconds * 1000));
     for (const listen of this.#config.listen) {
       const address = await server.bind(addressOf(listen));
       this.#log("service_started", { grpc: ownLabel(address) });
     }
-    return server;
+    this.#started = true;
   }
 
   async #openAdmin(
@@ -244,6 +253,7 @@ class Service {
       address: this.#config.admin,
       metrics,
       ready: () => ({
+        starting: !this.#started,
         audit_unwritable: !audit.stats().writable,
         draining: server.draining,
       }),
@@ -265,6 +275,13 @@ class Service {
 
 /** What is in force, and since when. */
 type LivePolicies = { store: PolicyStore; sinceMs: number; reloadFailed: boolean };
+
+/** Operator text: names of files, what somebody wrote into a policy, the system's name of a failure. */
+const printable = ({ where, what, fix }: Problem) => ({
+  where: ownLabel(where),
+  what: ownLabel(what),
+  fix: ownLabel(fix),
+});
 
 function addressOf(listen: Listen): string {
   switch (listen.kind) {
