@@ -4,7 +4,7 @@
  * its caller says about identity and route, so plaintext stays on this machine unless the operator states
  * that something else authenticates the callers.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { type Label, ownLabel } from "./core/brand.ts";
@@ -81,18 +81,27 @@ export function loadConfig(file: string | undefined, env: Env): Config {
 }
 
 function readConfig(file: string): string {
+  const refused = (what: string, fix = "name a configuration file"): LimenError =>
+    new LimenError("file_unreadable", { where: file, what, fix });
+  let bytes: Buffer;
   try {
-    const bytes = readFileSync(file);
-    if (bytes.length <= MAX_FILE_BYTES)
-      return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const info = statSync(file);
+    // Reading a pipe or a device may never end.
+    if (!info.isFile()) throw refused("this is not a file");
+    if (info.size > MAX_FILE_BYTES)
+      throw refused(`the file is larger than ${MAX_FILE_BYTES} bytes`);
+    bytes = readFileSync(file);
   } catch (error) {
+    if (error instanceof LimenError) throw error;
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
     const what = code === "ENOENT" ? "there is no such file" : `it cannot be read (${code})`;
-    const fix = "check the path, or run `limen init` to get a commented one";
-    throw new LimenError("file_unreadable", { where: file, what, fix });
+    throw refused(what, "check the path, or run `limen init` to get a commented one");
   }
-  const what = `the file is larger than ${MAX_FILE_BYTES} bytes`;
-  throw new LimenError("file_unreadable", { where: file, what, fix: "name a configuration file" });
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw refused("the file is not UTF-8", "save it as UTF-8");
+  }
 }
 
 type Said = {
@@ -288,7 +297,7 @@ function loopbackOnly({ host, port }: HostPort): Read<Listen> {
   if (isLoopback(host)) return { ok: { kind: "plaintext", host, port, trusted: "loopback" } };
   return {
     what: `plaintext on ${host}: whoever reaches this port is believed about identity and route`,
-    fix: `listen on loopback or a Unix socket, or write {address: "${host}:${port}", transport: mesh} if a mesh authenticates the callers, or give it tls`,
+    fix: `listen on loopback or a Unix socket, or write {address: "${host}:${port}", transport: mesh} if a mesh authenticates the callers`,
   };
 }
 

@@ -97,7 +97,7 @@ drain: {seconds: 0}
   });
 
   const open = (host: string): string =>
-    `limen.yaml:1:9 listen: plaintext on ${host}: whoever reaches this port is believed about identity and route; listen on loopback or a Unix socket, or write {address: "${host}:1", transport: mesh} if a mesh authenticates the callers, or give it tls`;
+    `limen.yaml:1:9 listen: plaintext on ${host}: whoever reaches this port is believed about identity and route; listen on loopback or a Unix socket, or write {address: "${host}:1", transport: mesh} if a mesh authenticates the callers`;
   const rows: readonly (readonly [string, string, string])[] = [
     ["plaintext on every address", "listen: 0.0.0.0:1", open("0.0.0.0")],
     ["plaintext on another host's name", "listen: limen.example:1", open("limen.example")],
