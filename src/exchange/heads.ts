@@ -58,8 +58,8 @@ export function requestCause(
 
 export const isSuccess = (status: number): boolean => status >= 200 && status <= 299;
 
-/** How the body of a response will be read. */
-export type ResponseKind = "answer" | "stream" | "error" | "none" | Cause;
+/** How the body of a response will be read; `unreadable_error`: in a charset that is not read. */
+export type ResponseKind = "answer" | "stream" | "error" | "unreadable_error" | "none" | Cause;
 
 export function responseKind(head: ResponseHead, request: RequestHead | undefined): ResponseKind {
   // A client that follows it leaves the boundary with its prompt.
@@ -68,7 +68,11 @@ export function responseKind(head: ResponseHead, request: RequestHead | undefine
   }
   if (head.endOfStream || request?.method === "HEAD") return "none";
   if (isEncoded(head.headers)) return "encoded_body";
-  if (!isSuccess(head.status)) return "error";
+  if (!isSuccess(head.status)) {
+    return head.headers.has("content-type") && mediaType(head.headers) === ""
+      ? "unreadable_error"
+      : "error";
+  }
   switch (mediaType(head.headers)) {
     case "application/json":
       return "answer";

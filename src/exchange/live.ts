@@ -11,8 +11,9 @@ import type { ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { CallPiece, Dialect, FrameView, StreamReader, TextPiece } from "../llm/dialect.ts";
+import { STREAM_JSON_DEPTH } from "../llm/frame-draft.ts";
 import { type SseFrame, SseFramer, withData } from "../llm/framing/sse.ts";
-import { applyEdits } from "../llm/json.ts";
+import { applyEdits, type JsonNode, parseJson } from "../llm/json.ts";
 import { type CallJudge, judgeCall } from "./calls.ts";
 import { FindingTally } from "./evidence.ts";
 import { compose, redactionEdits } from "./splice.ts";
@@ -20,6 +21,9 @@ import { StreamWindow, type WindowReport } from "./stream-window.ts";
 
 /** Most text channels (choice or block, and kind of text) and most calls of one stream. */
 const MAX_PARTS = 1_024;
+
+/** What holding a frame costs besides its bytes: its text, its positions, its pieces. */
+const FRAME_COST = 1_024;
 
 /** A text of a held frame, with its channel offsets. */
 type PlacedText = {
@@ -29,8 +33,13 @@ type PlacedText = {
   readonly window: StreamWindow;
 };
 type HeldFrame = {
-  readonly view: FrameView;
+  readonly frame: SseFrame;
+  /** The parsed data; not kept while the frame waits, it is many times as large. */
+  root: JsonNode | undefined;
+  readonly failed: boolean;
   readonly texts: readonly PlacedText[];
+  /** Calls that the frame has pieces of. */
+  readonly calls: readonly string[];
   /** How many of its texts and calls are settled: what is settled stays so, nothing is looked at twice. */
   settledTexts: number;
   settledCalls: number;
@@ -105,6 +114,8 @@ export class LiveResponse {
     const frames = this.#framer.push(bytes);
     const rest = endOfStream && frames.ok ? this.#framer.end() : ok([]);
     for (const frame of [...(frames.ok ? frames.value : []), ...(rest.ok ? rest.value : [])]) {
+      // Behind the last event there is nothing for a client: comments pass, data does not.
+      if (this.#terminal && frame.data !== undefined) continue;
       const taken = this.#take(frame);
       if (!taken.ok) return refuse(taken.cause);
       this.#release(out);
@@ -115,8 +126,9 @@ export class LiveResponse {
       this.#letGo();
       this.#release(out);
     }
-    if (!frames.ok) return refuse(frames.cause);
-    if (!rest.ok) return refuse(rest.cause);
+    if (!frames.ok && !this.#terminal) return refuse(frames.cause);
+    if (!rest.ok && !this.#terminal) return refuse(rest.cause);
+    this.#charge();
     if (endOfStream) {
       const ended = this.#finish();
       if (!ended.ok) return refuse(ended.cause);
@@ -126,10 +138,11 @@ export class LiveResponse {
     return { kind: "out", bytes: out };
   }
 
-  /** Tells the process-wide budget what is held now. */
+  /** Tells the process-wide budget what is held now, the unfinished frame included. */
   #charge(): void {
-    this.#judge.hold.change(this.#heldBytes - this.#chargedBytes);
-    this.#chargedBytes = this.#heldBytes;
+    const bytes = this.#heldBytes + this.#framer.heldBytes;
+    this.#judge.hold.change(bytes - this.#chargedBytes);
+    this.#chargedBytes = bytes;
   }
 
   #isWithinBounds(): boolean {
@@ -142,7 +155,8 @@ export class LiveResponse {
   close(): void {
     this.#held = [];
     this.#heldBytes = 0;
-    this.#charge();
+    this.#judge.hold.change(-this.#chargedBytes);
+    this.#chargedBytes = 0;
   }
 
   /** Nothing more is expected: a call that the upstream did not complete never gets a verdict of its own. */
@@ -183,33 +197,43 @@ export class LiveResponse {
     }
     for (const channel of view.closes) this.#windows.get(channel)?.flush();
     if (view.failed) this.#providerFailed();
-    this.#held.push({ view, texts: texts.value, settledTexts: 0, settledCalls: 0 });
-    this.#heldBytes += frame.raw.length;
+    this.#held.push({
+      frame,
+      root: view.root,
+      failed: view.failed,
+      texts: texts.value,
+      calls: view.calls.map(({ key }) => key),
+      settledTexts: 0,
+      settledCalls: 0,
+    });
+    this.#heldBytes += frame.raw.length + FRAME_COST;
     return view.terminal ? this.#finish() : ok(undefined);
   }
 
   #takeTexts(view: FrameView): Result<readonly PlacedText[]> {
-    const closes = new Set(view.closes);
-    // Texts that begin and end in this frame (a citation, a search result): nobody else needs their windows.
-    const whole = new Map<string, StreamWindow>();
     const texts: PlacedText[] = [];
     for (const piece of view.texts) {
-      const { channel, literal } = piece;
-      let window = this.#windows.get(channel) ?? whole.get(channel);
-      if (window === undefined) {
-        const windows = closes.has(channel) ? whole : this.#windows;
-        if (this.#windows.size >= MAX_PARTS) return fail("hold_exceeded");
-        window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
-        windows.set(channel, window);
-      }
+      const window = this.#windowOf(piece);
+      if (window === undefined) return fail("hold_exceeded");
       const start = window.length;
-      window.push(literal.value);
+      window.push(piece.literal.value);
+      if (piece.whole) window.flush();
       const held = this.#boundWindow(window);
       if (!held.ok) return held;
       texts.push({ piece, start, end: window.length, window });
     }
-    for (const window of whole.values()) window.flush();
     return ok(texts);
+  }
+
+  /** A whole text has a window to itself; every other channel keeps its own for as long as the stream lasts. */
+  #windowOf({ channel, whole }: TextPiece): StreamWindow | undefined {
+    const known = whole ? undefined : this.#windows.get(channel);
+    if (known !== undefined) return known;
+    const window = new StreamWindow(this.#judge.policy.controls.egress, this.evidence);
+    if (whole) return window;
+    if (this.#windows.size >= MAX_PARTS) return undefined;
+    this.#windows.set(channel, window);
+    return window;
   }
 
   #boundWindow(window: StreamWindow): Result<undefined> {
@@ -261,9 +285,11 @@ export class LiveResponse {
     for (let held = this.#held[this.#next]; held !== undefined; held = this.#held[this.#next]) {
       if (this.evidence.refusal !== undefined || !this.#isSettled(held)) break;
       this.#write(held, out);
-      this.#heldBytes -= held.view.frame.raw.length;
+      this.#heldBytes -= held.frame.raw.length + FRAME_COST;
       this.#next += 1;
     }
+    const waiting = this.#held.at(-1);
+    if (waiting !== undefined && this.#next < this.#held.length) waiting.root = undefined;
     // Cut the queue when half of it has left: no shift per frame, no growth with the stream.
     if (this.#next * 2 > this.#held.length) {
       this.#held = this.#held.slice(this.#next);
@@ -272,22 +298,23 @@ export class LiveResponse {
   }
 
   #isSettled(held: HeldFrame): boolean {
-    const { texts, view } = held;
+    const { texts, calls } = held;
     for (let text = texts[held.settledTexts]; text !== undefined; text = texts[held.settledTexts]) {
       if (text.window.released < text.end) return false;
       held.settledTexts += 1;
     }
-    for (let call = view.calls[held.settledCalls]; call; call = view.calls[held.settledCalls]) {
-      if (this.#calls.get(call.key)?.state === "open") return false;
+    for (let key = calls[held.settledCalls]; key !== undefined; key = calls[held.settledCalls]) {
+      if (this.#calls.get(key)?.state === "open") return false;
       held.settledCalls += 1;
     }
     return true;
   }
 
-  #write({ view, texts }: HeldFrame, out: Uint8Array[]): void {
-    const { frame } = view;
-    const dropped = view.calls.some(({ key }) => this.#calls.get(key)?.state === "dropped");
-    if (dropped) return;
+  #write({ frame, root, failed, texts, calls }: HeldFrame, out: Uint8Array[]): void {
+    const dropped = calls.filter((key) => this.#calls.get(key)?.state === "dropped");
+    if (dropped.length > 0 && !failed) return;
+    // An error that shares its frame with a piece of a call leaves without it.
+    for (const key of dropped) this.#refused.set(key, "");
     const edits: Edit[] = [];
     for (const text of texts) {
       const own = this.#textEdits(text, frame.data ?? "");
@@ -296,7 +323,7 @@ export class LiveResponse {
       if (own.length > 0) for (const edit of text.piece.companions) edits.push(edit);
     }
     if (this.evidence.refusal !== undefined) return;
-    const writing = this.#reader.write(view, this.#refused);
+    const writing = this.#reader.write(root ?? parsed(frame), this.#refused);
     if (writing.kind === "drop") return;
     const all = compose([...edits, ...writing.edits]);
     out.push(all.length === 0 ? frame.raw : withData(frame, applyEdits(frame.data ?? "", all)));
@@ -319,6 +346,12 @@ export class LiveResponse {
     });
     return redactionEdits(data, piece.literal, shares);
   }
+}
+
+/** The data of a frame that has waited, once more; undefined for what is no JSON, as at the first reading. */
+function parsed({ data }: SseFrame): JsonNode | undefined {
+  const root = data === undefined ? undefined : parseJson(data, { depth: STREAM_JSON_DEPTH });
+  return root?.ok === true ? root.value : undefined;
 }
 
 /** A frame that its dialect could not read and the policy lets pass unread. */

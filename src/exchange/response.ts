@@ -46,7 +46,7 @@ export type ResponseContext = {
 type Whole = {
   readonly kind: "whole";
   readonly dialect: Dialect;
-  readonly form: "answer" | "error";
+  readonly form: "answer" | "error" | "unreadable_error";
 };
 type Live = { readonly kind: "live"; readonly dialect: Dialect; readonly live: LiveResponse };
 
@@ -98,6 +98,7 @@ export class ResponseSide {
       }
       case "answer":
       case "error":
+      case "unreadable_error":
         this.#state = { kind: "whole", dialect, form: kind };
         return { kind: "pass", edits: this.#answerEdits() };
       default:
@@ -153,12 +154,16 @@ export class ResponseSide {
   }
 
   async #whole({ form, dialect }: Whole, bytes: Uint8Array): Promise<BodyReply> {
+    if (form === "unreadable_error") return this.#errorInOurWords(dialect);
     const judge = this.#judge();
     const started = this.#context.ledger.elapsedMs;
     const run = guarded(() =>
       form === "error" ? judgeError(bytes, judge) : judgeAnswer(bytes, dialect, judge),
     );
     const judged = run.ok ? run.value : run;
+    if (!judged.ok && form === "error" && judged.cause === "unsupported_media_type") {
+      return this.#errorInOurWords(dialect);
+    }
     if (!judged.ok) {
       if (!this.#isOpen(judged.cause)) return this.#refuseBody(judged.cause);
       return this.#release(bytes, undefined, {
@@ -175,6 +180,18 @@ export class ResponseSide {
       ...this.#answerFacts(answer),
       ...(action === undefined ? {} : { action }),
     });
+  }
+
+  /** An error that nobody here can read keeps its status, so that clients retry it, and gets another body. */
+  async #errorInOurWords(dialect: Dialect): Promise<BodyReply> {
+    const reason = "unsupported_media_type";
+    const refusal = { reason, status: this.#status, decisionId: this.#context.ledger.id } as const;
+    const body = Buffer.from(dialect.refusalBody(refusal));
+    const facts = { action: "provider_error", coverage: unreadBy(reason) } as const;
+    const reply = await this.#release(body, body, facts);
+    if (reply.kind !== "replace") return reply;
+    const set = [...reply.edits.set, ["content-type", "application/json"] as const];
+    return { ...reply, edits: { ...reply.edits, set } };
   }
 
   /** Records the outcome, then lets a whole body go. */

@@ -10,6 +10,9 @@ import type { Span } from "../core/segment.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { FindingTally } from "./evidence.ts";
 
+/** An open candidate up to this long is looked at with every piece of text. */
+const EAGER_UNITS = 512;
+
 /** Channel offsets. */
 export type PlacedRedaction = {
   readonly span: Span;
@@ -35,7 +38,9 @@ export class StreamWindow {
   /** Length at the last flush, so that flushing twice judges once. */
   #flushed = 0;
   /** In order; those that have left are dropped by `redactionsIn`. */
-  #redactions: PlacedRedaction[] = [];
+  readonly #redactions: PlacedRedaction[] = [];
+  /** How many of them have left for good. */
+  #left = 0;
 
   constructor(control: TextControl, report: WindowReport) {
     this.#control = control;
@@ -54,9 +59,9 @@ export class StreamWindow {
 
   push(text: string): void {
     this.#text += text;
-    // While a candidate stays open, look again when an eighth of it is new: each look reads all of it.
+    // Each look reads all that is open: while that is long, look again when an eighth of it is new.
     const held = this.#scanned - this.#released;
-    if ((this.length - this.#scanned) * 8 >= held) this.look();
+    if (held < EAGER_UNITS || (this.length - this.#scanned) * 8 >= held) this.look();
   }
 
   /** Settles all that can be settled now. */
@@ -81,9 +86,19 @@ export class StreamWindow {
 
   /** Redactions that touch `[start, end)`; asked in order, so earlier ones are forgotten. */
   redactionsIn(start: number, end: number): readonly PlacedRedaction[] {
-    if (this.#redactions.length === 0) return this.#redactions;
-    this.#redactions = this.#redactions.filter(({ span }) => span.end > start);
-    return this.#redactions.filter(({ span }) => span.start < end);
+    let first = this.#redactions[this.#left];
+    while (first !== undefined && first.span.end <= start) {
+      this.#left += 1;
+      first = this.#redactions[this.#left];
+    }
+    let last = this.#left;
+    while ((this.#redactions[last]?.span.start ?? end) < end) last += 1;
+    const found = this.#redactions.slice(this.#left, last);
+    if (this.#left > 1_024) {
+      this.#redactions.splice(0, this.#left);
+      this.#left = 0;
+    }
+    return found;
   }
 
   #judge(rest: "more" | "ended"): TextJudgement {

@@ -74,8 +74,8 @@ export class AnthropicStream implements StreamReader {
   #wholeTexts = 0;
   readonly #writer = new BlockWriter();
 
-  write(view: FrameView, refused: Refused): FrameWriting {
-    return this.#writer.write(view, refused);
+  write(root: JsonNode | undefined, refused: Refused): FrameWriting {
+    return this.#writer.write(root, refused);
   }
 
   read(frame: SseFrame): Result<FrameView> {
@@ -252,8 +252,7 @@ class BlockWriter {
   #kept = 0;
   #replaced = 0;
 
-  write(view: FrameView, refused: Refused): FrameWriting {
-    const event = view.root;
+  write(event: JsonNode | undefined, refused: Refused): FrameWriting {
     const keep = (edits: readonly Edit[] = [], after = ""): FrameWriting => {
       return { kind: "keep", edits, after };
     };

@@ -34,6 +34,8 @@ export type TextPiece = {
   /** The literal in the frame's `data`. */
   readonly literal: JsonString;
   readonly signed: boolean;
+  /** The text begins and ends in this frame (a citation, a search result): its channel never has another. */
+  readonly whole: boolean;
   /** Edits that go with any edit of this text, e.g. log probabilities that spell it become null. */
   readonly companions: readonly Edit[];
 };
@@ -81,8 +83,9 @@ export interface StreamReader {
   /**
    * Called once for every frame, in order, when it is about to leave: takes the refused calls out of it,
    * puts their sentence in their place and keeps indexes and the stop reason consistent.
+   * @param root the frame's `FrameView.root`
    */
-  write(view: FrameView, refused: Refused): FrameWriting;
+  write(root: JsonNode | undefined, refused: Refused): FrameWriting;
 }
 
 export interface Dialect {

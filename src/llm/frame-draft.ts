@@ -29,20 +29,26 @@ export class FrameDraft {
 
   /** The next piece of a channel. Empty pieces say nothing. */
   text(channel: string, literal: JsonString, trust: "plain" | "signed" = "plain"): void {
-    if (literal.value === "") return;
-    const { companions } = this;
-    this.#texts.push({ channel, literal, signed: trust === "signed", companions });
+    this.#piece(channel, literal, { signed: trust === "signed", whole: false });
   }
 
-  /** Texts that come whole in this frame: each a channel of its own, closed at once. */
+  /** Texts that come whole in this frame: each a channel of its own. */
   whole(node: JsonNode | undefined, noText: NoText, nextChannel: () => string): void {
     readText(node, (literal, trust) => this.wholeText(literal, trust, nextChannel()), noText);
   }
 
   /** One such text. */
   wholeText(literal: JsonString, trust: "plain" | "signed", channel: string): void {
-    this.text(channel, literal, trust);
-    this.closes.push(channel);
+    this.#piece(channel, literal, { signed: trust === "signed", whole: true });
+  }
+
+  #piece(
+    channel: string,
+    literal: JsonString,
+    kind: { readonly signed: boolean; readonly whole: boolean },
+  ): void {
+    if (literal.value === "") return;
+    this.#texts.push({ channel, literal, ...kind, companions: this.companions });
   }
 
   view(): FrameView {

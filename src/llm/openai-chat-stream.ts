@@ -56,8 +56,8 @@ export class OpenAiChatStream implements StreamReader {
   #done = false;
   #wholeTexts = 0;
 
-  write(view: FrameView, refused: Refused): FrameWriting {
-    return this.#writer.write(view, refused);
+  write(root: JsonNode | undefined, refused: Refused): FrameWriting {
+    return this.#writer.write(root, refused);
   }
 
   read(frame: SseFrame): Result<FrameView> {
@@ -108,12 +108,12 @@ export class OpenAiChatStream implements StreamReader {
   #readChoice(draft: FrameDraft, choice: JsonNode): boolean {
     const state = this.#choiceOf(asIndex(get(choice, "index")));
     const delta = get(choice, "delta");
-    const finish = get(choice, "finish_reason");
+    const finish = finishOf(choice);
     if (choice.kind !== "object" || state === undefined) return false;
     // A whole message in a chunk would be a second copy of the answer, with calls of its own.
     if (get(choice, "message") !== undefined) return false;
-    // Azure sends choices without a delta (content filter results), but never a finish without one.
-    if (delta === undefined ? finish !== undefined : delta.kind !== "object") return false;
+    // Azure sends choices without a delta: content filter results, also with the finish.
+    if (delta !== undefined && delta.kind !== "object") return false;
     if (finish !== undefined && finish.kind !== "string") return false;
     draft.companions = dropLogprobs(choice);
     this.#readTokens(draft, choice, state);
@@ -172,6 +172,12 @@ export class OpenAiChatStream implements StreamReader {
       (legacy === undefined || readLegacy(draft, state, legacy))
     );
   }
+}
+
+/** The finish of a choice; some servers write "" where others write null. */
+function finishOf(choice: JsonNode): JsonNode | undefined {
+  const finish = get(choice, "finish_reason");
+  return finish?.kind === "string" && finish.value === "" ? undefined : finish;
 }
 
 type Place = { readonly channel: string; readonly noText: NoText };

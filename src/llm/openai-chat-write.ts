@@ -3,7 +3,7 @@
  * stay (clients crash on a gap), and says at the choice's finish what was refused.
  */
 import type { Edit } from "../core/segment.ts";
-import type { FrameView, FrameWriting, Refused } from "./dialect.ts";
+import type { FrameWriting, Refused } from "./dialect.ts";
 import type { JsonNode, JsonObject } from "./json.ts";
 import { asIndex, asItems, asObject, get, isNull, replace, textOf } from "./json-tree.ts";
 import { callKey, legacyKey, refusalText, removeCalls } from "./openai-chat-calls.ts";
@@ -26,10 +26,10 @@ type Choice = {
 export class ChatWriter {
   readonly #choices = new Map<number, Choice>();
 
-  write(view: FrameView, refused: Refused): FrameWriting {
-    const choices = asItems(get(view.root, "choices")) ?? [];
+  write(root: JsonNode | undefined, refused: Refused): FrameWriting {
+    const choices = asItems(get(root, "choices")) ?? [];
     const written = choices.map((choice) => this.#writeChoice(choice, refused));
-    const bare = get(view.root, "usage") === undefined && get(view.root, "error") === undefined;
+    const bare = get(root, "usage") === undefined && get(root, "error") === undefined;
     if (bare && written.length > 0 && written.every(({ emptied }) => emptied)) {
       return { kind: "drop" };
     }

@@ -31,7 +31,7 @@ const DEFAULTS = {
   secrets: "redact",
   promptLeak: "deny",
   holdBytes: 4096,
-  toolHoldBytes: 16 * MiB,
+  toolHoldBytes: 64 * MiB,
 } as const;
 
 type Said = readonly PolicySpec[];

@@ -113,6 +113,89 @@ describe("a hostile provider", () => {
     });
   }
 
+  for (const [how, first, second] of [
+    ["a finish", frame({ content: "CANARY-7f3a" }, "stop"), frame({ content: "91c2d4" })],
+    ["an empty finish", frame({ content: "CANARY-7f3a" }, ""), frame({ content: "91c2d4" }, "")],
+    [
+      "a call",
+      frame({
+        content: "CANARY-7f3a",
+        tool_calls: [{ index: 0, id: "c", function: { name: "t" } }],
+      }),
+      frame({ content: "91c2d4" }),
+    ],
+  ] as const) {
+    it(`cannot cut a text in two by ${how} in its first frame`, async () => {
+      const seen = await streamOf([first, second, "data: [DONE]\n\n"]);
+      assert.ok(!seen.client.body.includes("91c2d4"));
+      assert.notEqual(seen.outcomes[0]?.verdict.action, "allowed");
+    });
+  }
+
+  it("is read although it writes an empty finish in every chunk", async () => {
+    const whole = [
+      frame({ content: "Hel" }, ""),
+      frame({ content: "lo. " }, ""),
+      frame({}, "stop"),
+    ];
+    const seen = await streamOf([...whole, "data: [DONE]\n\n"]);
+    assert.equal(seen.client.body, [...whole, "data: [DONE]\n\n"].join(""));
+    assert.equal(seen.outcomes[0]?.verdict.action, "allowed");
+  });
+
+  it("adds nothing behind the last event, however that is cut", async () => {
+    const done = "data: [DONE]\n\n";
+    const tail = "data: {}\n\nnonsense\n\n";
+    const answer = frame({ content: "Hi. " }, "stop") + done;
+    for (const chunks of [[answer + tail], [answer, tail]]) {
+      const seen = await streamOf(chunks);
+      assert.equal(seen.client.body, answer);
+      assert.equal(seen.outcomes[0]?.verdict.action, "allowed");
+    }
+  });
+
+  it("gets an error through whose chunk also has a piece of a call", async () => {
+    const both = `data: ${JSON.stringify({
+      error: { message: "overloaded" },
+      choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: { arguments: "b" } }] } }],
+    })}\n\n`;
+    const seen = await streamOf([opens("get_weather"), args('{"a'), both]);
+    assert.ok(seen.client.body.includes("overloaded"));
+    assert.ok(!seen.client.body.includes("get_weather"));
+    assert.equal(seen.outcomes[0]?.verdict.action, "provider_error");
+  });
+
+  it("keeps the status of an error that nobody can read, and not its body", async () => {
+    const latin = { "content-type": "text/html; charset=iso-8859-1" };
+    const page = Buffer.from("<p>Passerelle d\u00e9faillante</p>", "latin1");
+    const hidden = Buffer.from(CANARY, "utf16le");
+    const wide = { "content-type": "application/json; charset=utf-16le" };
+    for (const [headers, chunk] of [
+      [latin, page],
+      [wide, hidden],
+      [{ "content-type": "text/html" }, page],
+    ] as const) {
+      const seen = await chat({ status: 502, headers, chunks: [chunk] });
+      assert.equal(seen.client.status, 502);
+      assert.equal(JSON.parse(seen.client.body).error.code, "unsupported_media_type");
+      assert.equal(seen.client.headers["content-type"], "application/json");
+      assert.equal(seen.outcomes[0]?.verdict.action, "provider_error");
+    }
+  });
+
+  it("cannot make held redactions expensive", async () => {
+    const other = (delta: object, finish: string | null = null) =>
+      `data: ${JSON.stringify({ choices: [{ index: 1, delta, finish_reason: finish }] })}\n\n`;
+    const open = other({
+      tool_calls: [
+        { index: 0, id: "c", type: "function", function: { name: "get_weather", arguments: "{}" } },
+      ],
+    });
+    const text = frame({ content: "a@bc.de " }).repeat(12_000);
+    const ms = await took(() => streamOf([open + text + other({}, "tool_calls")]));
+    assert.ok(ms < 1_500, `${ms} ms`);
+  });
+
   it("may call a tool with long arguments in short fragments", async () => {
     const parts = Array.from({ length: 5_000 }, () => args("abcd "));
     const all = [

@@ -247,7 +247,7 @@ for (const { dialect, request, answer, events } of samples) {
           const { reader, seen } = watch(dialect, [bytes(text)]);
           const out: string[] = [];
           for (const view of seen.views) {
-            const writing = reader.write(view, refused);
+            const writing = reader.write(view.root, refused);
             if (writing.kind === "drop") continue;
             out.push(framed(applyEdits(view.frame.data ?? "", writing.edits)), writing.after);
           }

@@ -95,7 +95,7 @@ export function relay(
   assert.equal(seen.cause, undefined);
   const out: string[] = [];
   for (const view of seen.views) {
-    const writing = reader.write(view, new Map(Object.entries(refused)));
+    const writing = reader.write(view.root, new Map(Object.entries(refused)));
     if (writing.kind === "drop") continue;
     const { frame } = view;
     const bytes =

@@ -70,6 +70,11 @@ export class SseFramer {
     return frames.length > 0 ? ok(frames) : (this.#failure ?? ok(frames));
   }
 
+  /** Bytes of the unfinished frame. */
+  get heldBytes(): number {
+    return this.#length;
+  }
+
   /** The unterminated last frame: some clients read it, so it is content. */
   end(): Result<readonly SseFrame[]> {
     const frames: SseFrame[] = [];
