@@ -36,5 +36,5 @@ VOLUME /var/lib/limen
 EXPOSE 9002 9003
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s \
     CMD ["node", "-e", "fetch('http://127.0.0.1:9003/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "--max-semi-space-size=16", "/opt/limen/src/main.ts"]
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--disable-sigusr1", "/opt/limen/src/main.ts"]
 CMD ["serve", "-c", "/etc/limen/limen.yaml"]
