@@ -176,6 +176,12 @@ drain: {seconds: 0}
     assert.equal(problemsOf("listen: [a, b]\nadmin: c\nfoo: 1\ndrain: {seconds: -1}\n").length, 5);
   });
 
+  it("does not read what may never end", () => {
+    for (const file of ["/dev/zero", "/dev", "/proc/self/fd"]) {
+      assert.throws(() => loadConfig(file, {}), { code: "file_unreadable", message: /not a file/ });
+    }
+  });
+
   it("says what to do about a file that is not there", () => {
     assert.throws(() => loadConfig("/nowhere/limen.yaml", {}), {
       code: "file_unreadable",

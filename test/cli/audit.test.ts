@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseKeyFile } from "../../src/audit/checkpoint.ts";
+import { generateLogKey, parseKeyFile } from "../../src/audit/checkpoint.ts";
 import { auditKeygen, auditVerify } from "../../src/cli/audit.ts";
 import { LimenError } from "../../src/core/errors.ts";
 import { decisionRecord, newId, ORIGIN, outcomeRecord, Place } from "../audit/fixtures.ts";
@@ -57,6 +57,14 @@ describe("limen audit", () => {
     assert.deepEqual(readFileSync(place.keyFile), before);
   });
 
+  it("keygen leaves no key behind whose public part has no place", async () => {
+    const file = join(place.root, "new.key");
+    writeFileSync(`${file}.pub`, "another's");
+    await assert.rejects(run(auditKeygen, file), { code: "file_unreadable" });
+    assert.ok(!existsSync(file));
+    assert.equal(readFileSync(`${file}.pub`, "utf8"), "another's");
+  });
+
   it("verify accepts a sound log, by key, key file or the log's own word", async () => {
     await writeLog();
     const pub = join(place.root, "audit.pub");
@@ -103,11 +111,12 @@ describe("limen audit", () => {
     { command: auditVerify, args: ["--key", "nonsense", "a"], code: 2 },
     { command: auditVerify, args: ["--from", "/nowhere", "a"], code: 3 },
     { command: auditVerify, args: ["/nowhere"], code: 3 },
+    { command: auditVerify, args: ["--key", generateLogKey(ORIGIN).vkey, "/nowhere"], code: 3 },
     { command: auditKeygen, args: [], code: 2 },
     { command: auditKeygen, args: ["--origin", "https://a", "f"], code: 2 },
   ];
   for (const { command, args, code } of misuse) {
-    it(`${command.name} ${args.join(" ")} ends with ${code} and a line that says why`, async () => {
+    it(`${command.name} ${args.join(" ").slice(0, 26)} ends with ${code} and a line that says why`, async () => {
       const said = await run(command, ...args);
       assert.equal(said.code, code);
       assert.equal(said.out, "");
