@@ -121,6 +121,13 @@ export function readFile(path: string, limitBytes: number): Uint8Array | undefin
   }
 }
 
+/** Whether `path` still names the open file: it does not once its folder was deleted, moved or mounted over. */
+export function isNamed(fd: number, path: string): boolean {
+  const named = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
+  const opened = fs.fstatSync(fd, { bigint: true });
+  return named?.ino === opened.ino && named.dev === opened.dev;
+}
+
 /** The names in a folder, sorted; empty when there is no such folder. */
 export function namesIn(path: string): readonly string[] {
   try {

