@@ -96,6 +96,7 @@ export class AuditLog implements Recorder {
   #state: "open" | "closing" | "unwritable" = "open";
   #sequence = 0; // of the batch that was handed over last
   #isBusy = false; // the writer has that batch
+  #isScheduled = false; // the filling batch goes to it at the end of this turn
   #handedMs = 0;
   #next: number; // index of the next record
   #durable: number;
@@ -206,9 +207,21 @@ export class AuditLog implements Recorder {
     for (const record of records) this.#track(record);
     return new Promise((settle) => {
       batch.waiters.push({ deadlineMs, settle });
-      if (!this.#isBusy) this.#handOver(command);
+      if (command === "close") this.#handOver(command);
+      else if (!this.#isBusy && !this.#isScheduled) this.#schedule();
       if (this.#cancelExpiry === undefined && deadlineMs !== Number.POSITIVE_INFINITY) {
         this.#cancelExpiry = this.#clock.after(this.#limits.ageMs, () => this.#expire());
+      }
+    });
+  }
+
+  /** Hands over when this turn of the event loop has brought all its records: one wake-up and one sync for them. */
+  #schedule(): void {
+    this.#isScheduled = true;
+    this.#clock.soon(() => {
+      this.#isScheduled = false;
+      if (!this.#isBusy && this.#state !== "unwritable" && this.#filling().count > 0) {
+        this.#handOver("write");
       }
     });
   }

@@ -22,6 +22,7 @@ export function systemClock(): Clock {
       timer.unref();
       return () => clearTimeout(timer);
     },
+    soon: (then) => void setImmediate(then),
     newDecisionId() {
       // UUIDv7: 48 bits of Unix milliseconds, the version, then 74 random bits of a version 4 UUID.
       const time = Date.now().toString(16).padStart(12, "0");

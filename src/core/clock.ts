@@ -11,6 +11,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Runs `then` once after `ms` milliseconds unless the returned function is called first. */
   after(ms: number, then: () => void): () => void;
+  /** Runs `then` once at the end of this turn of the event loop. */
+  soon(then: () => void): void;
   /** A fresh UUIDv7 (RFC 9562 section 5.7). */
   newDecisionId(): DecisionId;
 }

@@ -22,6 +22,7 @@ export const testClock: Clock = {
     const timer = setTimeout(then, ms);
     return () => clearTimeout(timer);
   },
+  soon: (then) => void setImmediate(then),
   newDecisionId: () => newId(),
 };
 

@@ -11,6 +11,7 @@ const clock: Clock = {
     const timer = setTimeout(then, ms);
     return () => clearTimeout(timer);
   },
+  soon: (then) => void setImmediate(then),
   newDecisionId: () => decisionId("unused"),
 };
 const LIMIT_MS = 400;

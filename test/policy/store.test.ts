@@ -35,6 +35,9 @@ class FakeClock implements Clock {
   #free = false;
   wallUs = (): bigint => 0n;
   monotonicMs = (): number => 0;
+  soon(then: () => void): void {
+    setImmediate(then);
+  }
   newDecisionId = (): never => assert.fail("no exchange here");
   after(ms: number, then: () => void): () => void {
     const timer = { ms, then };

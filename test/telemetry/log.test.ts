@@ -14,6 +14,7 @@ function fakeClock(): Clock & { ms: number } {
       return this.ms;
     },
     after: () => () => {},
+    soon: (then: () => void) => void setImmediate(then),
     newDecisionId: () => decisionId("unused"),
   };
 }
