@@ -48,6 +48,10 @@ export class BoundaryServer {
     this.#hold = new HoldBudget(deps.maxHeldBytes);
     this.#server = new Server({
       "grpc.max_receive_message_length": deps.maxMessageBytes,
+      // A peer that went without a word, frozen or cut off, would keep its exchanges open for ever. The time for the
+      // answer is longer than the watchdog lets our own loop be busy.
+      "grpc.keepalive_time_ms": 30_000,
+      "grpc.keepalive_timeout_ms": 20_000,
       "grpc.enable_channelz": 0, // bookkeeping per stream that nobody reads
       "grpc.max_concurrent_streams": deps.maxExchanges + 1_024,
     });
