@@ -27,7 +27,7 @@ export type EnvoyOptions = {
   readonly dir: string;
   readonly modelPort: number;
   readonly listeners: Readonly<Record<string, FilterAddress>>;
-  /** Whether Envoy closes its streams to the filter in order; "on" as in the file. */
+  /** Whether Envoy closes its streams to the filter in order; "off" as in the file. */
   readonly gracefulClose?: "on" | "off";
 };
 
@@ -91,8 +91,8 @@ function bootstrapOf(options: EnvoyOptions): Bootstrap {
   const anyPort = { address: "127.0.0.1", port_value: 0 };
   file.admin.address.socket_address = anyPort;
   const flags = file.layered_runtime.layers[0]?.static_layer;
-  assert.ok(flags?.[GRACEFUL_CLOSE], "the file sets the flag that the tests turn off");
-  flags[GRACEFUL_CLOSE] = options.gracefulClose !== "off";
+  assert.equal(flags?.[GRACEFUL_CLOSE], false, "the file keeps off what the tests turn on");
+  flags[GRACEFUL_CLOSE] = options.gracefulClose === "on";
 
   const cluster = (name: string): Cluster => {
     const found = read().static_resources.clusters.find((one) => one.name === name);
