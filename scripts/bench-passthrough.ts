@@ -13,6 +13,7 @@ import {
 } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { EXT_PROC_SERVICE, externalProcessor } from "../src/envoy/proto.ts";
+import { allowResets } from "../src/envoy/server.ts";
 
 /** Envoy's buffer limit and room for the headers. */
 const MESSAGE_LIMIT_BYTES = (32 << 20) + (1 << 20);
@@ -57,6 +58,7 @@ export async function servePassthrough(
   see: (message: Message) => void = () => undefined,
 ): Promise<Server> {
   const server = new GrpcServer({ "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES });
+  allowResets(server); // as every grpc-js filter behind Envoy has to
   server.addService(externalProcessor, {
     Process(call: ServerDuplexStream<Message, object>) {
       call.on("data", (message: Message) => {

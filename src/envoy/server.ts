@@ -144,7 +144,7 @@ export class BoundaryServer {
  * raised through options that grpc-js does not pass on, so they go into its private field: the pinned version has
  * it, and a version without it must not start.
  */
-function allowResets(server: Server): void {
+export function allowResets(server: Server): void {
   const internals: unknown = Reflect.get(server, "commonServerOptions");
   if (typeof internals !== "object" || internals === null) {
     throw new Error("this grpc-js has no commonServerOptions: stream resets cannot be allowed");
