@@ -8,8 +8,12 @@ import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import type { Summary } from "./reporter.ts";
 
-/** Files with tests that want more of a machine than Limen does (strace, Go, mount, unshare): they may skip, and say so. */
-const MAY_SKIP = ["envoy/watchdog", "process/audit-crash", "process/evidence"];
+/** Tests that want more of a machine than Limen does may skip; the last lines say what they want. */
+const MAY_SKIP: ReadonlyMap<string, string> = new Map([
+  ["envoy/watchdog", "unshare, to be the first process of a namespace"],
+  ["process/audit-crash", "strace, Go, and the right to mount a small disk"],
+  ["process/evidence", "strace, to see system calls"],
+]);
 const STEP_LIMIT_MS = 20 * 60_000;
 
 type Options = { readonly full: boolean; readonly allowSkip: readonly string[] };
@@ -95,11 +99,12 @@ function main(): number {
   }
 
   const allowed = (tier: string): boolean =>
-    [...MAY_SKIP, ...options.allowSkip].some(
+    [...MAY_SKIP.keys(), ...options.allowSkip].some(
       (name) => tier === name || tier.startsWith(`${name}/`),
     );
   for (const { tier, title } of skipped) {
-    console.log(`${allowed(tier) ? "skipped" : "SKIPPED, not allowed"}: ${tier}: ${title}`);
+    const why = MAY_SKIP.has(tier) ? ` (wants ${MAY_SKIP.get(tier)})` : "";
+    console.log(`${allowed(tier) ? "skipped" : "SKIPPED, not allowed"}: ${tier}: ${title}${why}`);
     if (!allowed(tier)) failed += 1;
   }
   for (const name of failures) console.log(`failed: ${name}`);
