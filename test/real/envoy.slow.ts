@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Server } from "@grpc/grpc-js";
 import { servePassthrough } from "../../scripts/bench-passthrough.ts";
@@ -12,6 +12,8 @@ import { until } from "./process.ts";
 import { send } from "./raw.ts";
 import { CARD, EMAIL } from "./scenarios.ts";
 import { ask, openaiAt } from "./sdk.ts";
+
+const STRICT_STREAM_YAML = new URL("../../envoy/strict-stream.yaml", import.meta.url);
 
 describe("envoy/envoy.yaml", () => {
   let dir: string;
@@ -45,12 +47,14 @@ describe("envoy/envoy.yaml", () => {
     model.received.length = 0;
   });
 
-  it("is accepted by Envoy as it is", async () => {
-    assert.deepEqual(await validate(fileURLToPath(ENVOY_YAML)), {
-      code: 0,
-      output: `configuration '${fileURLToPath(ENVOY_YAML)}' OK\n`,
+  for (const file of [ENVOY_YAML, STRICT_STREAM_YAML].map((url) => fileURLToPath(url))) {
+    it(`${basename(file)} is accepted by Envoy as it is`, async () => {
+      assert.deepEqual(await validate(file), {
+        code: 0,
+        output: `configuration '${file}' OK\n`,
+      });
     });
-  });
+  }
 
   for (const api of ["openai", "anthropic"] as const) {
     for (const form of ["json", "stream"] as const) {
