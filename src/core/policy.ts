@@ -1,6 +1,7 @@
 /** The policies in force, as the exchange sees them; `policy/compile.ts` makes them. */
 import type { Label } from "./brand.ts";
 import type { Controls } from "./control.ts";
+import type { Identity } from "./identity.ts";
 import type { DialectId } from "./inference.ts";
 import type { PolicySettings } from "./settings.ts";
 
@@ -10,6 +11,8 @@ export type SelectionFacts = {
   readonly route: string;
   /** Request path without query. */
   readonly path: string;
+  /** Always known: the proxy says it with the headers. */
+  readonly identity: Identity;
   readonly dialect?: DialectId;
   readonly model?: string;
 };

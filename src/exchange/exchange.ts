@@ -67,7 +67,9 @@ export class Exchange {
     const dialect = this.#dialect;
     if (head === undefined || dialect === undefined) throw new Error("a body before its headers");
     const { policies, clock } = this.#deps;
-    const input = { dialect, policies, route: head.route, path: pathOf(head.path), bytes, clock };
+    const { route, identity } = head;
+    const path = pathOf(head.path);
+    const input = { dialect, policies, route, path, identity, bytes, clock };
     const decision = judgeRequest(input);
     const refusal = await this.#decide(decision, bytes.length);
     if (refusal !== undefined) return { kind: "refuse", reply: refusal };
@@ -116,7 +118,7 @@ export class Exchange {
   #decideByHead(head: RequestHead): RequestDecision | undefined {
     const { policies, closed } = this.#deps;
     const path = pathOf(head.path);
-    const policy = policies.select({ route: head.route, path });
+    const policy = policies.select({ route: head.route, path, identity: head.identity });
     this.#dialect = dialectFor(head.method, path);
     if (closed !== undefined) return unread(closed, policy);
     if (isUpgrade(head)) return unread("upgrade_refused", policy);

@@ -1,5 +1,7 @@
 /** HTTP as the exchange sees it: what Envoy tells of a message, and what it is told to do with it. */
 
+import type { Identity } from "../core/identity.ts";
+
 /** Lower-case names; a name that occurs twice is joined with ", " (RFC 9110 section 5.3). */
 export type Headers = ReadonlyMap<string, string>;
 
@@ -10,6 +12,8 @@ export type RequestHead = {
   readonly headers: Headers;
   /** Envoy's route name, "" when it does not say. */
   readonly route: string;
+  /** Who sent it, as far as the proxy vouches for it. */
+  readonly identity: Identity;
   /** True: no body follows. */
   readonly endOfStream: boolean;
 };

@@ -7,6 +7,7 @@ import { CAUSES, type Cause, fail, ok, type Result } from "../core/cause.ts";
 import type { Clock } from "../core/clock.ts";
 import type { RequestControl } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
+import type { Identity } from "../core/identity.ts";
 import type { InferenceRequest } from "../core/inference.ts";
 import type { EffectivePolicy, PolicySet } from "../core/policy.ts";
 import type { ControlEntry, Coverage, ToolEntry } from "../core/record.ts";
@@ -23,6 +24,7 @@ export type RequestInput = {
   readonly policies: PolicySet;
   readonly route: string;
   readonly path: string;
+  readonly identity: Identity;
   readonly bytes: Uint8Array;
   readonly clock: Clock;
 };
@@ -70,7 +72,8 @@ export function unread(
 }
 
 export function judgeRequest(input: RequestInput): RequestDecision {
-  const facts = { route: input.route, path: input.path, dialect: input.dialect.id };
+  const { route, path, identity } = input;
+  const facts = { route, path, identity, dialect: input.dialect.id };
   const before = input.policies.select(facts);
   if (before === undefined) return unread("no_policy", undefined);
   const attempt = guarded(() => readBody(input, before));

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { ruleId } from "../../src/core/brand.ts";
 import type { CallVerdict, RequestControl, TextControl } from "../../src/core/control.ts";
 import { globMatch } from "../../src/core/glob.ts";
+import { NOBODY } from "../../src/core/identity.ts";
 import { INJECTION_ACTIONS, PII_ENTITIES, TEXT_ACTIONS } from "../../src/core/settings.ts";
 import { ALLOW } from "../../src/core/verdict.ts";
 import { type ControlFactories, compile, digestOf } from "../../src/policy/compile.ts";
@@ -38,7 +39,7 @@ function factories() {
 }
 
 const setOf = (...texts: readonly string[]) => compile(parse(...texts), factories().value);
-const chat = { route: "llm", path: "/v1/chat/completions" } as const;
+const chat = { route: "llm", path: "/v1/chat/completions", identity: NOBODY } as const;
 
 describe("policy/compile", () => {
   describe("selection", () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { createAction } from "../../src/action/action.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { LimenError } from "../../src/core/errors.ts";
+import { NOBODY } from "../../src/core/identity.ts";
 import { ALLOW } from "../../src/core/verdict.ts";
 import { type ControlFactories, compile } from "../../src/policy/compile.ts";
 import {
@@ -93,7 +94,7 @@ describe("policy/store", () => {
     assert.deepEqual(chosen?.names, ["limen-default"]);
     assert.equal(chosen?.settings.ingress.injection.document, "deny");
   });
-  const facts = { route: "any", path: "/v1/messages" } as const;
+  const facts = { route: "any", path: "/v1/messages", identity: NOBODY } as const;
 
   it("reads the policy files of a folder, and nothing hidden or deeper", async () => {
     using folder = new Folder();

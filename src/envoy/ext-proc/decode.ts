@@ -3,6 +3,7 @@
  * place that reads messages of ext_proc (envoy.service.ext_proc.v3).
  */
 import { LimenError } from "../../core/errors.ts";
+import { NOBODY } from "../../core/identity.ts";
 import type { BodyChunk, Headers, RequestHead, ResponseHead } from "../../exchange/http.ts";
 
 export type Direction = "request" | "response";
@@ -86,6 +87,7 @@ function decodeRequestHead(body: Wire, attributes: unknown): RequestHead {
     path: headers.get(":path") ?? "",
     headers,
     route: attribute(attributes, "xds.route_name") ?? "",
+    identity: NOBODY,
     endOfStream: body["end_of_stream"] === true,
   };
 }
