@@ -3,8 +3,9 @@ import { spawnSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { APIConnectionError, APIError } from "openai";
+import { LIMEN } from "../test/real/limen.ts";
 import { MODEL, openaiAt } from "../test/real/sdk.ts";
-import { LIMEN, type Stack, untilServing } from "../test/real/stack.ts";
+import { type Stack, untilServing } from "../test/real/stack.ts";
 import type { Row } from "./table.ts";
 
 type Ending = { readonly row: Row; readonly ok: boolean };

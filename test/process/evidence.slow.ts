@@ -10,8 +10,9 @@ import { Agent, type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { envoyBinary } from "../real/envoy.ts";
+import { LIMEN } from "../real/limen.ts";
 import { MODEL } from "../real/sdk.ts";
-import { LIMEN, type Stack, startStack, untilServing } from "../real/stack.ts";
+import { type Stack, startStack, untilServing } from "../real/stack.ts";
 
 const ROUNDS = Number(process.env["LIMEN_KILL_ROUNDS"] ?? 4);
 const CLIENTS = 8;

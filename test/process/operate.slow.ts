@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, status as Code, credentials, type StatusObject } from "@grpc/grpc-js";
 import { stringify } from "yaml";
+import { LIMEN } from "../real/limen.ts";
 import { stopProcess, until } from "../real/process.ts";
-import { LIMEN } from "../real/stack.ts";
 
 const PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const plain = (value: Buffer): Buffer => value;

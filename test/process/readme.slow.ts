@@ -5,8 +5,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { LIMEN } from "../real/limen.ts";
 import { stopProcess, until } from "../real/process.ts";
-import { LIMEN } from "../real/stack.ts";
 
 const README = fileURLToPath(new URL("../../README.md", import.meta.url));
 /** Run by other tests, and by whoever runs this one. */

@@ -9,10 +9,11 @@ import { gzipSync } from "node:zlib";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { APIError } from "openai";
 import { envoyBinary } from "./envoy.ts";
+import { LIMEN } from "./limen.ts";
 import { type RawRequest, send } from "./raw.ts";
 import { API_KEY, CARD, EMAIL, INTERNAL, type ScenarioName } from "./scenarios.ts";
 import { type Api, ask, type Form, MODEL, openaiAt, type Seen } from "./sdk.ts";
-import { LIMEN, type Stack, startStack, untilServing } from "./stack.ts";
+import { type Stack, startStack, untilServing } from "./stack.ts";
 
 const APIS: readonly Api[] = ["openai", "anthropic"];
 const FORMS: readonly Form[] = ["json", "stream"];

@@ -6,14 +6,15 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Server } from "@grpc/grpc-js";
 import { servePassthrough } from "../../scripts/bench-passthrough.ts";
-import { ENVOY_YAML, type Envoy, envoyBinary, startEnvoy, validate } from "./envoy.ts";
+import { profileFile } from "./bootstrap.ts";
+import { type Envoy, envoyBinary, startEnvoy, validate } from "./envoy.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { until } from "./process.ts";
 import { send } from "./raw.ts";
 import { CARD, EMAIL } from "./scenarios.ts";
 import { ask, openaiAt } from "./sdk.ts";
 
-const STRICT_STREAM_YAML = new URL("../../envoy/strict-stream.yaml", import.meta.url);
+const FILES = (["envoy", "strict-stream"] as const).map((profile) => profileFile(profile));
 
 describe("envoy/envoy.yaml", () => {
   let dir: string;
@@ -47,7 +48,7 @@ describe("envoy/envoy.yaml", () => {
     model.received.length = 0;
   });
 
-  for (const file of [ENVOY_YAML, STRICT_STREAM_YAML].map((url) => fileURLToPath(url))) {
+  for (const file of FILES.map((url) => fileURLToPath(url))) {
     it(`${basename(file)} is accepted by Envoy as it is`, async () => {
       assert.deepEqual(await validate(file), {
         code: 0,

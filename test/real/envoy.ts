@@ -1,34 +1,20 @@
-/**
- * A real Envoy with envoy/envoy.yaml, the file that users deploy. Only what a machine shared by many
- * tests forces is changed: addresses and ports, endpoints, the access log's path, and for comparisons
- * the filter itself (left out, or served by another process) and one runtime flag.
- */
+/** A real Envoy over the files of envoy/, on free ports; what of them is changed stands in bootstrap.ts. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { parse } from "yaml";
+import { type BootstrapOptions, bootstrapOf } from "./bootstrap.ts";
 import { stopProcess, until } from "./process.ts";
 
-export const ENVOY_YAML = new URL("../../envoy/envoy.yaml", import.meta.url);
-const GRACEFUL_CLOSE = "envoy.reloadable_features.ext_proc_graceful_grpc_close";
 const DEFAULT_VERSION = "1.40.0";
-const FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 const STREAMS_LIMIT_MS = 5_000;
 const READY_LIMIT_MS = 15_000;
 
-/** Where the filter of one listener is served; undefined: the same listener without the filter. */
-export type FilterAddress = { readonly path: string } | { readonly port: number } | undefined;
-
-export type EnvoyOptions = {
+export type EnvoyOptions = Omit<BootstrapOptions, "accessLog"> & {
   /** Folder for the configuration, the admin address and the access log. */
   readonly dir: string;
-  readonly modelPort: number;
-  readonly listeners: Readonly<Record<string, FilterAddress>>;
-  /** Whether Envoy closes its streams to the filter in order; "off" as in the file. */
-  readonly gracefulClose?: "on" | "off";
 };
 
 export type Envoy = {
@@ -51,90 +37,17 @@ export function envoyBinary(): string | undefined {
   return existsSync(path) ? path : undefined;
 }
 
-// What we touch of the file. Everything else is carried along unread.
-type SocketAddress = { address: string; port_value: number };
-type Endpoint = {
-  endpoint: { address: { socket_address: SocketAddress } | { pipe: { path: string } } };
-};
-type Cluster = {
-  name: string;
-  load_assignment: { cluster_name: string; endpoints: { lb_endpoints: Endpoint[] }[] };
-};
-type HttpFilter = {
-  name: string;
-  typed_config: { grpc_service?: { envoy_grpc: { cluster_name: string } } };
-};
-type Listener = {
-  name: string;
-  address: { socket_address: SocketAddress };
-  filter_chains: {
-    filters: {
-      typed_config: {
-        access_log: { name: string; typed_config: object }[];
-        http_filters: HttpFilter[];
-      };
-    }[];
-  }[];
-};
-type Bootstrap = {
-  admin: { address: { socket_address: SocketAddress } };
-  layered_runtime: { layers: { static_layer: Record<string, boolean> }[] };
-  static_resources: { listeners: Listener[]; clusters: Cluster[] };
-};
+/** As in "1.40.0". */
+export function envoyVersion(): string {
+  const binary = envoyBinary();
+  assert.ok(binary);
+  const { stdout } = spawnSync(binary, ["--version"], { encoding: "utf8" });
+  const [, version] = /\/(\d+\.\d+\.\d+)/.exec(stdout) ?? [];
+  assert.ok(version, `no version in ${stdout}`);
+  return version;
+}
 
 const accessLogOf = ({ dir }: EnvoyOptions): string => join(dir, "access.log");
-
-/** The file with the overrides: one copy of its listener, and of its cluster `limen`, per entry. */
-function bootstrapOf(options: EnvoyOptions): Bootstrap {
-  const read = (): Bootstrap => parse(readFileSync(ENVOY_YAML, "utf8")) as Bootstrap;
-  const file = read();
-  const anyPort = { address: "127.0.0.1", port_value: 0 };
-  file.admin.address.socket_address = anyPort;
-  const flags = file.layered_runtime.layers[0]?.static_layer;
-  assert.equal(flags?.[GRACEFUL_CLOSE], false, "the file keeps off what the tests turn on");
-  flags[GRACEFUL_CLOSE] = options.gracefulClose === "on";
-
-  const cluster = (name: string): Cluster => {
-    const found = read().static_resources.clusters.find((one) => one.name === name);
-    assert.ok(found, `the file has a cluster ${name}`);
-    return found;
-  };
-  const clusters = [withEndpoint(cluster("model"), "model", { port: options.modelPort })];
-  const listeners = Object.entries(options.listeners).map(([name, address]) => {
-    const listener = read().static_resources.listeners[0];
-    const manager = listener?.filter_chains[0]?.filters[0]?.typed_config;
-    assert.ok(listener && manager);
-    listener.name = name;
-    listener.address.socket_address = anyPort;
-    for (const log of manager.access_log) {
-      log.typed_config = { ...log.typed_config, "@type": FILE_LOG, path: accessLogOf(options) };
-    }
-    const index = manager.http_filters.findIndex((filter) => filter.name === "limen.ext_proc");
-    const service = manager.http_filters[index]?.typed_config.grpc_service?.envoy_grpc;
-    assert.ok(service);
-    if (address === undefined) {
-      manager.http_filters.splice(index, 1);
-    } else {
-      service.cluster_name = `limen-${name}`;
-      clusters.push(withEndpoint(cluster("limen"), `limen-${name}`, address));
-    }
-    return listener;
-  });
-  return { ...file, static_resources: { listeners, clusters } };
-}
-
-function withEndpoint(
-  cluster: Cluster,
-  name: string,
-  address: { path: string } | { port: number },
-): Cluster {
-  const where =
-    "path" in address
-      ? { pipe: { path: address.path } }
-      : { socket_address: { address: "127.0.0.1", port_value: address.port } };
-  const endpoints = [{ lb_endpoints: [{ endpoint: { address: where } }] }];
-  return { ...cluster, name, load_assignment: { cluster_name: name, endpoints } };
-}
 
 /** Starts Envoy and returns when it is ready; its own messages go to standard error. */
 export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
@@ -142,7 +55,10 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
   assert.ok(binary, "no Envoy: run scripts/test, or set LIMEN_ENVOY");
   const config = join(options.dir, "envoy.json");
   const adminFile = join(options.dir, "envoy-admin.txt");
-  writeFileSync(config, JSON.stringify(bootstrapOf(options)));
+  writeFileSync(
+    config,
+    JSON.stringify(bootstrapOf({ ...options, accessLog: accessLogOf(options) })),
+  );
   const args = [
     "-c",
     config,
@@ -206,7 +122,10 @@ async function running(child: ChildProcess, admin: string, options: EnvoyOptions
 async function listenerPorts(admin: string): Promise<ReadonlyMap<string, number>> {
   const response = await fetch(`http://${admin}/listeners?format=json`);
   const { listener_statuses: statuses } = (await response.json()) as {
-    listener_statuses: { name: string; local_address: { socket_address: SocketAddress } }[];
+    listener_statuses: {
+      name: string;
+      local_address: { socket_address: { port_value: number } };
+    }[];
   };
   return new Map(statuses.map((one) => [one.name, one.local_address.socket_address.port_value]));
 }

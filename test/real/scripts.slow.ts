@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { LIMEN } from "./stack.ts";
+import { LIMEN } from "./limen.ts";
 
 const script = (name: string): string =>
   fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url));

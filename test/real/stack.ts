@@ -1,34 +1,37 @@
 /**
- * The whole path on free ports: clients, Envoy with envoy/envoy.yaml, `scripts/limen serve`, a scripted
- * provider. One listener has the filter, one has not; everything lives in one folder and ends with it.
+ * The whole path on free ports: clients, Envoy with a file of envoy/, `scripts/limen serve` once or several
+ * times, a scripted provider. One listener has the filter, one has not; everything lives in one folder and
+ * ends with it.
  */
-import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { stringify } from "yaml";
-import { type Envoy, type FilterAddress, startEnvoy } from "./envoy.ts";
+import type { BootstrapOptions, Profile } from "./bootstrap.ts";
+import { type Envoy, startEnvoy } from "./envoy.ts";
+import { type Limen, type LimenOptions, prepareLimen } from "./limen.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
-import { stopProcess, until } from "./process.ts";
+import { until } from "./process.ts";
 
-export const LIMEN = fileURLToPath(new URL("../../scripts/limen", import.meta.url));
 const DEMO_POLICY = fileURLToPath(new URL("../../demo/policy.yaml", import.meta.url));
-const READY_LIMIT_MS = 20_000;
 /** Health check every 2 s, and one more for the margin. */
 const NOTICED_LIMIT_MS = 10_000;
-const ORIGIN = "example.org/limen/test";
 
-export type StackOptions = {
-  /** A policy file; the demo's when left out. */
-  readonly policy?: string;
-  readonly gracefulClose?: "on" | "off";
-  /** Further listeners of the same Envoy. */
-  readonly listeners?: Readonly<Record<string, FilterAddress>>;
-};
+export type StackOptions = Pick<BootstrapOptions, "gracefulClose" | "edit"> &
+  Pick<LimenOptions, "listen" | "drainSeconds" | "config"> & {
+    /** A policy file; the demo's when left out. */
+    readonly policy?: string;
+    /** The file of the listener that has the filter. */
+    readonly profile?: Profile;
+    /** Processes behind that listener; the first is `limen`, all are `limens`. */
+    readonly processes?: number;
+    /** "absent": Envoy starts without them, and `start` of each is the test's. */
+    readonly limenAtStart?: "running" | "absent";
+    /** Another provider than the scripted one. */
+    readonly modelPort?: number;
+    /** Further listeners of the same Envoy. */
+    readonly listeners?: BootstrapOptions["listeners"];
+  };
 
 export type Stack = {
   readonly dir: string;
@@ -38,21 +41,8 @@ export type Stack = {
   readonly url: string;
   readonly plainUrl: string;
   readonly limen: Limen;
+  readonly limens: readonly Limen[];
   close(): Promise<void>;
-};
-
-type Limen = {
-  pid(): number;
-  readonly auditDir: string;
-  /** File with the public key of the audit log. */
-  readonly auditKey: string;
-  /** A page of the admin port, e.g. "/metrics". */
-  admin(path: string): Promise<string>;
-  /** SIGKILL: no last words. */
-  kill(): Promise<void>;
-  stop(): Promise<void>;
-  /** Starts the process again; returns when it is ready. */
-  start(): Promise<void>;
 };
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
@@ -65,28 +55,29 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   try {
     const model = await startModelServer();
     opened.push(model.close);
-    const limen = await startLimen(dir, options.policy ?? DEMO_POLICY);
-    opened.push(limen.stop);
+    const limen = await prepareLimen({ ...limenOptions(options), dir });
+    const limens = [limen];
+    for (let i = 1; i < (options.processes ?? 1); i += 1) {
+      limens.push(await prepareLimen({ ...limenOptions(options), dir: join(dir, `limen-${i}`) }));
+    }
+    for (const one of limens) {
+      opened.push(one.stop);
+      if (options.limenAtStart !== "absent") await one.start();
+    }
+    const filter = {
+      profile: options.profile ?? "envoy",
+      endpoints: limens.map((one) => one.endpoint),
+    };
     const envoy = await startEnvoy({
       dir,
-      modelPort: model.port,
-      listeners: {
-        plain: undefined,
-        limen: { path: join(dir, "limen.sock") },
-        ...options.listeners,
-      },
+      modelPort: options.modelPort ?? model.port,
+      listeners: { plain: undefined, limen: filter, ...options.listeners },
       ...(options.gracefulClose && { gracefulClose: options.gracefulClose }),
+      ...(options.edit && { edit: options.edit }),
     });
     opened.push(envoy.stop);
-    return {
-      dir,
-      model,
-      envoy,
-      limen,
-      url: envoy.url("limen"),
-      plainUrl: envoy.url("plain"),
-      close,
-    };
+    const [url, plainUrl] = [envoy.url("limen"), envoy.url("plain")];
+    return { dir, model, envoy, limen, limens, url, plainUrl, close };
   } catch (error) {
     await close();
     throw error;
@@ -100,75 +91,12 @@ export const untilServing = (url: string): Promise<boolean> =>
     return status === 200 || undefined;
   });
 
-async function startLimen(dir: string, policy: string): Promise<Limen> {
-  const admin = `127.0.0.1:${await freePort()}`;
-  const key = join(dir, "audit.key");
-  const auditDir = join(dir, "audit");
-  const config = join(dir, "limen.yaml");
-  const made = spawnSync(LIMEN, ["audit", "keygen", "--origin", ORIGIN, key], { encoding: "utf8" });
-  assert.equal(made.status, 0, made.stderr);
-  const document = {
-    apiVersion: "limen.dev/v1alpha1",
-    kind: "Boundary",
-    listen: `unix://${join(dir, "limen.sock")}`,
-    admin,
-    policies: [policy],
-    audit: { dir: auditDir, origin: ORIGIN, key: { file: key } },
-    drain: { seconds: 1 },
-  };
-  writeFileSync(config, stringify(document));
-
-  let child: ChildProcess | undefined;
-  const start = async (): Promise<void> => {
-    // What the service writes is kept for the person who looks into a failed test.
-    const log = openSync(join(dir, "limen.log"), "a");
-    const started = spawn(LIMEN, ["serve", "-c", config], {
-      cwd: dir,
-      stdio: ["ignore", log, log],
-    });
-    closeSync(log); // the child has its own
-    child = started;
-    await until(READY_LIMIT_MS, "Limen to be ready", async () => {
-      assert.equal(
-        started.exitCode,
-        null,
-        `limen serve ended:\n${readFileSync(join(dir, "limen.log"), "utf8")}`,
-      );
-      const response = await fetch(`http://${admin}/readyz`).catch(() => undefined);
-      return response?.ok || undefined;
-    });
-  };
-  try {
-    await start();
-  } catch (error) {
-    if (child !== undefined) await stopProcess(child);
-    throw error;
-  }
-  const running = (): ChildProcess => {
-    assert.ok(child);
-    return child;
-  };
+function limenOptions(options: StackOptions): Omit<LimenOptions, "dir"> {
+  const { listen, drainSeconds, config } = options;
   return {
-    pid: () => running().pid ?? 0,
-    auditDir,
-    auditKey: `${key}.pub`,
-    admin: async (path) => (await fetch(`http://${admin}${path}`)).text(),
-    kill: async () => {
-      const gone = once(running(), "exit");
-      running().kill("SIGKILL");
-      await gone;
-    },
-    stop: () => stopProcess(running()),
-    start,
+    policy: options.policy ?? DEMO_POLICY,
+    ...(listen && { listen }),
+    ...(drainSeconds !== undefined && { drainSeconds }),
+    ...(config && { config }),
   };
-}
-
-/** A port that was free a moment ago: for a server that cannot say which one it got. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
