@@ -8,8 +8,13 @@ import { loadSync } from "@grpc/proto-loader";
 
 const root = fileURLToPath(new URL("../../proto", import.meta.url));
 
+const files = [
+  "envoy/service/ext_proc/v3/external_processor.proto",
+  "envoy/service/auth/v3/external_auth.proto",
+];
+
 /** Field names as in the files, enum values as names, 64-bit numbers as strings, defaults left out. */
-const definition = loadSync("envoy/service/ext_proc/v3/external_processor.proto", {
+const definition = loadSync(files, {
   includeDirs: [root],
   keepCase: true,
   enums: String,
@@ -18,9 +23,11 @@ const definition = loadSync("envoy/service/ext_proc/v3/external_processor.proto"
 });
 
 export const EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor";
+export const EXT_AUTHZ_SERVICE = "envoy.service.auth.v3.Authorization";
 
-/** The service definition for `Server.addService`. */
+/** The service definitions for `Server.addService`. */
 export const externalProcessor = definition[EXT_PROC_SERVICE] as ServiceDefinition;
+export const authorization = definition[EXT_AUTHZ_SERVICE] as ServiceDefinition;
 
 /** Throws when a file of `proto/` is missing or broken; called at start, so that it is not found by traffic. */
 export const checkProtos = (): void => {
