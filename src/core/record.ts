@@ -29,8 +29,10 @@ export type Coverage = {
     | Cause
     | "not_inference"
     | "no_response"
+    | "response_not_seen"
     | "aborted"
     | "local_reply"
+    | "observed"
     | "provider_error";
 };
 

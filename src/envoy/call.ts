@@ -1,9 +1,17 @@
 /**
- * The one owner of a streaming call: no other code ends, fails or destroys one. The shape follows from what
- * grpc-js does with its others (grpc/grpc-node#1839: an iterator that returns early hangs the call).
+ * The one owner of a call, streaming or unary: no other code ends, fails or destroys one. The shapes follow from
+ * what grpc-js does with others (grpc/grpc-node#1839: an iterator that returns early hangs the call; so does an
+ * async handler that rejects).
  */
 import { once } from "node:events";
-import { status as Code, type ServerDuplexStream, type StatusObject } from "@grpc/grpc-js";
+import {
+  status as Code,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type StatusObject,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
+import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
 
 type Send<O> = (reply: O) => Promise<void>;
@@ -75,4 +83,50 @@ export function serveStream<I, O>(
     }
   };
   void run(); // cannot reject: everything above is caught
+}
+
+export type UnaryOwner<I, O> = {
+  readonly answer: (request: I) => Promise<O>;
+  readonly clock: Clock;
+  /** Longest time to the answer. */
+  readonly deadlineMs: number;
+  /** As in `serveStream`. */
+  readonly failed: (error: unknown) => void;
+};
+
+/**
+ * Answers a unary call once: with what `answer` gives, or with a failure. A peer that has gone gets nothing, and
+ * `answer` still runs to its end: what it records is recorded.
+ */
+export function serveUnary<I, O>(
+  call: ServerUnaryCall<I, O>,
+  reply: sendUnaryData<O>,
+  { answer, clock, deadlineMs, failed }: UnaryOwner<I, O>,
+): void {
+  let finished = false;
+  const fail = (error: unknown): void => {
+    if (finished) return;
+    finished = true;
+    reply(statusOf(error));
+    failed(error);
+  };
+  const stop = clock.after(deadlineMs, () =>
+    fail(new StatusError(Code.UNAVAILABLE, "limen: no verdict in time")),
+  );
+  call.once("cancelled", () => {
+    finished = true;
+  });
+  const run = async (): Promise<void> => {
+    try {
+      const answered = await answer(call.request);
+      if (finished) return;
+      finished = true;
+      reply(null, answered); // grpc-js turns what it cannot serialize into INTERNAL
+    } catch (error) {
+      fail(error);
+    } finally {
+      stop();
+    }
+  };
+  void run(); // cannot reject: `fail` and `stop` do not throw
 }

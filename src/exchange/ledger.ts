@@ -80,8 +80,11 @@ export class Ledger {
     return this.#outcomeWritten;
   }
 
-  /** Writes the decision; a refusal's outcome goes into the same commit. */
-  async decide(facts: DecisionFacts): Promise<boolean> {
+  /**
+   * Writes the decision; the outcome goes into the same commit when it is known: after a refusal nothing follows.
+   * @param response `unseen`: nobody will show it to us
+   */
+  async decide(facts: DecisionFacts, response: "awaited" | "unseen" = "awaited"): Promise<boolean> {
     if (this.#decided !== undefined) throw new Error("an exchange is decided once");
     this.#decided = facts;
     const { decision } = facts;
@@ -114,6 +117,10 @@ export class Ledger {
     if (status !== undefined) {
       const coverage = { state: "none", cause: "no_response" } as const;
       records.push(this.#outcome({ action: facts.action, coverage, reason, status }));
+    } else if (response === "unseen") {
+      records.push(
+        this.#outcome({ coverage: { state: "none", cause: "response_not_seen" }, reason }),
+      );
     }
     this.#decisionDurable = await this.#append(records);
     return this.#decisionDurable;

@@ -17,6 +17,8 @@ import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, type JsonNode, parseJson } from "../llm/json.ts";
 import { toolEntry } from "./calls.ts";
 import { controlEntry } from "./evidence.ts";
+import { isPassThrough, isUpgrade, pathOf, requestCause } from "./heads.ts";
+import type { RequestHead } from "./http.ts";
 import { compose, segmentEdits } from "./splice.ts";
 
 export type RequestInput = {
@@ -69,6 +71,40 @@ export function unread(
     ...known,
     coverage: { state: "none", cause },
   };
+}
+
+/** There was nothing to judge: no inference, or none that came to us whole. */
+export const undecided = (cause: NonNullable<Coverage["cause"]>): RequestDecision => ({
+  ...unread("unknown_shape", undefined),
+  verdict: ALLOW,
+  cause: undefined,
+  coverage: { state: "none", cause },
+});
+
+export type Admission = {
+  readonly policies: PolicySet;
+  /** Why nothing new is taken on, if so. */
+  readonly closed: Extract<Cause, "overloaded"> | undefined;
+};
+
+/**
+ * What can be decided without a body.
+ * @param dialect of method and path
+ * @returns undefined when the body has to be read
+ */
+export function judgeHead(
+  head: RequestHead,
+  dialect: Dialect | undefined,
+  { policies, closed }: Admission,
+): RequestDecision | undefined {
+  const { route, identity } = head;
+  const policy = policies.select({ route, path: pathOf(head.path), identity });
+  if (closed !== undefined) return unread(closed, policy);
+  if (isUpgrade(head)) return unread("upgrade_refused", policy);
+  if (policy === undefined) return unread("no_policy", policy);
+  if (isPassThrough(head, policy)) return { ...undecided("not_inference"), policy };
+  const cause = requestCause(head, dialect, policy);
+  return cause === undefined ? undefined : unread(cause, policy);
 }
 
 export function judgeRequest(input: RequestInput): RequestDecision {
