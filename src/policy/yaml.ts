@@ -1,9 +1,11 @@
 /**
  * YAML 1.2, JSON included, as plain values that know their place in the file: the first step of every
- * document an operator writes. Refuses what JSON has no word for (anchors, aliases, tags, .nan, keys that
- * are not text) and what hides mistakes (the same key twice), and reports all of it, never only the first.
+ * document an operator writes. Refuses what JSON has no word for (tags, .nan, keys that are not text; aliases
+ * in documents of our own) and what hides mistakes (the same key twice), and reports all of it, never only
+ * the first.
  */
 import {
+  type Alias,
   isAlias,
   isMap,
   isScalar,
@@ -35,8 +37,18 @@ export type Value = { readonly place: Place } & (
   | { readonly kind: "null" }
 );
 
-/** The deepest nesting of any document is 6; the parser itself gives up at about 800. */
-const MAX_DEPTH = 32;
+/** How much of YAML a kind of document uses. */
+export type Reading = {
+  /** Followed aliases may make a document no more than `MAX_VALUES` values large. */
+  readonly aliases: "refused" | "followed";
+  /** The parser itself gives up at about 800. */
+  readonly maxDepth: number;
+};
+
+/** Documents of our own: the deepest nesting of any is 6. */
+const PLAIN: Reading = { aliases: "refused", maxDepth: 32 };
+/** What an alias stands for counts once more at each alias. */
+const MAX_VALUES = 2_000_000;
 const EXCERPT_COLUMNS = 100;
 const QUOTE_UNITS = 60;
 
@@ -53,13 +65,12 @@ export function quote(text: string): string {
 function excerptOf(place: Place): string {
   const { line, col } = place.file.lines.linePos(place.start);
   const begin = place.start - (col - 1);
-  const newline = place.file.text.indexOf("\n", begin);
-  const lineEnd = newline < 0 ? place.file.text.length : newline;
   const from = Math.max(begin, place.start - EXCERPT_COLUMNS / 2);
-  const to = Math.min(lineEnd, from + EXCERPT_COLUMNS);
+  // Cut before the end of the line is looked for: a file of one line is long, and has many places.
+  const [window = ""] = place.file.text.slice(from, from + EXCERPT_COLUMNS).split("\n", 1);
   const gutter = `${line} | `;
-  const carets = Math.max(1, Math.min(place.end, to) - place.start);
-  const shown = place.file.text.slice(from, to).replace(UNPRINTABLE, " ");
+  const carets = Math.max(1, Math.min(place.end, from + window.length) - place.start);
+  const shown = window.replace(UNPRINTABLE, " ");
   const below = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(place.start - from)}`;
   return `${gutter}${shown.trimEnd()}\n${below}${"^".repeat(carets)}`;
 }
@@ -105,17 +116,29 @@ const REFUSED = {
     what: "anchors and aliases are not read",
     fix: "write the value out where it is needed",
   },
+  dangling: {
+    what: "this alias stands for nothing that is complete above it",
+    fix: "write the anchor before its aliases, and no alias inside its own anchor",
+  },
+  bomb: {
+    what: `with its aliases written out the document has more than ${MAX_VALUES} values`,
+    fix: "write the values out where they are needed",
+  },
   tag: { what: "YAML tags are not read", fix: "write the value without the tag" },
   key: { what: "a key that is not text", fix: "put the key in quotes" },
   number: { what: "a number that JSON cannot hold", fix: "write a plain number" },
-  depth: { what: `nesting deeper than ${MAX_DEPTH} levels`, fix: "flatten the document" },
+  depth: { what: "nesting deeper than any such document needs", fix: "flatten the document" },
 } as const;
 
 /**
  * All documents of a file; empty ones (after a trailing `---`) are left out.
  * @param problems receives everything that is wrong; when it grew, the values are incomplete
  */
-export function parseYaml(source: Source, problems: Problem[]): readonly Value[] {
+export function parseYaml(
+  source: Source,
+  problems: Problem[],
+  reading: Reading = PLAIN,
+): readonly Value[] {
   const lines = new LineCounter();
   const file = { ...source, lines };
   const documents = parseAllDocuments(source.text, {
@@ -133,35 +156,88 @@ export function parseYaml(source: Source, problems: Problem[]): readonly Value[]
       problems.push(problemAt(place, "", fault));
     }
     if (document.errors.length > 0 || document.contents === null) continue;
-    const value = new Reader(file, problems).read(document.contents, "", 0);
+    const value = new Reader({ file, problems, reading }).read(document.contents, "", 0);
     if (value.kind !== "null") values.push(value);
   }
   return values;
 }
 
-/** Walks the parser's tree; what it refuses is reported and becomes `null`. */
+/** What an anchor names: written out it has so many values, so many levels deep. */
+type Anchored = { readonly value: Value; readonly size: number; readonly height: number };
+
+/** Walks the parser's tree; what it refuses is reported and becomes `null`. One for each document. */
 class Reader {
   readonly #file: Place["file"];
   readonly #problems: Problem[];
-  constructor(file: Place["file"], problems: Problem[]) {
-    this.#file = file;
-    this.#problems = problems;
+  readonly #reading: Reading;
+  readonly #anchors = new Map<string, Anchored>();
+  /** Values so far, and the deepest level since an anchor began; `#follow` and `read` count. */
+  #values = 0;
+  #deepest = 0;
+
+  constructor(from: {
+    readonly file: Place["file"];
+    readonly problems: Problem[];
+    readonly reading: Reading;
+  }) {
+    this.#file = from.file;
+    this.#problems = from.problems;
+    this.#reading = from.reading;
   }
 
   read(node: ParsedNode | null, path: string, depth: number): Value {
     const place = this.#place(node);
+    this.#values += 1;
     if (node === null) return { kind: "null", place };
-    const refusal = refusalOf(node, depth);
-    if (refusal !== undefined) {
-      this.#problems.push(problemAt(place, path, REFUSED[refusal]));
-      return { kind: "null", place };
-    }
+    const refusal = this.#refusalOf(node, depth);
+    if (refusal !== undefined) return this.#refuse(refusal, place, path);
+    if (isAlias(node)) return this.#follow(node.source, { place, path, depth });
+    const { anchor } = node;
+    if (anchor === undefined) return this.#plain(node, path, depth);
+    const [before, deepest] = [this.#values, this.#deepest];
+    this.#deepest = depth;
+    const value = this.#plain(node, path, depth);
+    const size = this.#values - before + 1;
+    this.#anchors.set(anchor, { value, size, height: this.#deepest - depth });
+    this.#deepest = Math.max(deepest, this.#deepest);
+    return value;
+  }
+
+  #plain(node: Exclude<ParsedNode, Alias.Parsed>, path: string, depth: number): Value {
+    const place = this.#place(node);
+    this.#deepest = Math.max(this.#deepest, depth);
     if (isSeq(node)) {
       const items = node.items.map((item, i) => this.read(item, joinPath(path, i), depth + 1));
       return { kind: "list", place, items };
     }
     if (isMap(node)) return { kind: "map", place, entries: this.#entries(node, path, depth) };
     return scalarOf(isScalar(node) ? node.value : null, place);
+  }
+
+  /** The anchor's own value, at its own place: nothing is copied, so a bomb stays small while it is read. */
+  #follow(name: string, at: { place: Place; path: string; depth: number }): Value {
+    const anchored = this.#anchors.get(name);
+    if (anchored === undefined) return this.#refuse("dangling", at.place, at.path);
+    const deepest = at.depth + anchored.height;
+    this.#values += anchored.size;
+    if (this.#values > MAX_VALUES) return this.#refuse("bomb", at.place, at.path);
+    if (deepest > this.#reading.maxDepth) return this.#refuse("depth", at.place, at.path);
+    this.#deepest = Math.max(this.#deepest, deepest);
+    return anchored.value;
+  }
+
+  #refuse(why: keyof typeof REFUSED, place: Place, path: string): Value {
+    this.#problems.push(problemAt(place, path, REFUSED[why]));
+    return { kind: "null", place };
+  }
+
+  #refusalOf(node: ParsedNode, depth: number): keyof typeof REFUSED | undefined {
+    const named = isAlias(node) || node.anchor !== undefined;
+    if (named && this.#reading.aliases === "refused") return "alias";
+    if (node.tag !== undefined && node.tag !== null) return "tag";
+    if (isScalar(node) && typeof node.value === "number" && !Number.isFinite(node.value))
+      return "number";
+    return depth > this.#reading.maxDepth ? "depth" : undefined;
   }
 
   #place(node: ParsedNode | null): Place {
@@ -180,7 +256,7 @@ class Reader {
     for (const { key: node, value } of map.items) {
       const key = this.#place(node);
       const name = isScalar(node) ? node.value : undefined;
-      if (typeof name !== "string" || refusalOf(node, depth) !== undefined) {
+      if (typeof name !== "string" || this.#refusalOf(node, depth) !== undefined) {
         this.#problems.push(problemAt(key, path, REFUSED.key));
         continue;
       }
@@ -200,14 +276,6 @@ class Reader {
     }
     return entries;
   }
-}
-
-function refusalOf(node: ParsedNode, depth: number): keyof typeof REFUSED | undefined {
-  if (isAlias(node) || node.anchor !== undefined) return "alias";
-  if (node.tag !== undefined && node.tag !== null) return "tag";
-  if (isScalar(node) && typeof node.value === "number" && !Number.isFinite(node.value))
-    return "number";
-  return depth > MAX_DEPTH ? "depth" : undefined;
 }
 
 function scalarOf(value: unknown, place: Place): Value {
