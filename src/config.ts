@@ -9,9 +9,11 @@ import { BlockList, isIP } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { type Label, ownLabel } from "./core/brand.ts";
 import { LimenError, type Problem } from "./core/errors.ts";
+import type { Trust } from "./core/identity.ts";
 import {
   type Decode,
   decoder,
+  entries,
   integer,
   list,
   object,
@@ -34,7 +36,7 @@ export type Listen =
       readonly cert: string;
       readonly key: string;
       readonly ca: string;
-      /** Subject alternative names, of which a client certificate must have one. */
+      /** URI and DNS names, of which a client certificate must have one, exactly. */
       readonly peers: readonly string[];
     });
 
@@ -49,6 +51,8 @@ export type Config = {
     /** `ifMissing`: whether a key that is not there is made (the default key) or an error (a configured one). */
     readonly key: { readonly file: string; readonly ifMissing: "make" | "fail" };
   };
+  /** What is believed of the proxy's words about a sender. */
+  readonly trust: Trust;
   readonly drain: { readonly seconds: number };
 };
 
@@ -109,7 +113,13 @@ type Said = {
   readonly admin?: HostPort | undefined;
   readonly policies?: readonly string[] | undefined;
   readonly audit?: AuditSaid | undefined;
+  readonly trust?: TrustSaid | undefined;
   readonly drainSeconds?: number | undefined;
+};
+type TrustSaid = {
+  /** By what it stands for. */
+  readonly headers?: ReadonlyMap<string, string> | undefined;
+  readonly jwtPayload?: string | undefined;
 };
 type AuditSaid = {
   readonly dir?: string | undefined;
@@ -133,6 +143,12 @@ function complete(said: Said, base: string): Config {
         keyFile === undefined
           ? { file: join(dir, "limen.key"), ifMissing: "make" }
           : { file: keyFile, ifMissing: "fail" },
+    },
+    trust: {
+      headers: [...new Set(said.trust?.headers?.values())],
+      tenant: said.trust?.headers?.get("tenant"),
+      profile: said.trust?.headers?.get("profile"),
+      jwtPayload: said.trust?.jwtPayload ?? "jwt",
     },
     drain: { seconds: said.drainSeconds ?? 30 },
   });
@@ -158,6 +174,16 @@ const document = (context: Context): Decode<Said> => {
             "key",
             object((k) => k.required("file", path)),
           ),
+        })),
+      ),
+      trust: key.optional(
+        "trust",
+        object((trust) => ({
+          headers: trust.optional(
+            "headers",
+            entries(() => trustedHeader, { min: 0, max: 16 }),
+          ),
+          jwtPayload: trust.optional("jwtPayload", text()),
         })),
       ),
       drainSeconds: key.optional(
@@ -189,6 +215,28 @@ const expanded = (env: Env): Decode<string> =>
 
 const pathIn = ({ base, env }: Context): Decode<string> =>
   checked(expanded(env), (path) => ({ ok: resolve(base, path) }));
+
+/** Names that nobody vouches for, or that no proxy hands on. */
+const NEVER_TRUSTED: ReadonlyMap<string, string> = new Map([
+  ["x-forwarded-client-cert", "the certificate is read from the connection itself"],
+  ["x-forwarded-for", "every proxy on the way adds what it was told"],
+  ["forwarded", "every proxy on the way adds what it was told"],
+  ["host", "the client chooses it"],
+  ["authorization", "it holds a credential; the claims of its token are read under jwtPayload"],
+  ["proxy-authorization", "it holds a credential"],
+  ["cookie", "it holds a credential"],
+]);
+
+/** The name of a header that the proxy writes or removes on every request, whatever the client sent. */
+const trustedHeader: Decode<string> = checked(text(), (name): Read<string> => {
+  const why = name.startsWith("x-limen-") ? "these names are Limen's own" : NEVER_TRUSTED.get(name);
+  if (why !== undefined)
+    return { what: `${quote(name)} cannot be trusted: ${why}`, fix: "leave it out" };
+  // An underscore is a second spelling of the hyphen for some servers, and Envoy refuses it.
+  if (/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) return { ok: name };
+  const fix = "write lower-case letters, digits and hyphens, like x-tenant";
+  return { what: `${quote(name)} is not the name of a header`, fix };
+});
 
 /** A name of a log: a URL without scheme, as signed notes want it (no spaces, no plus, no slash at the end). */
 const origin = (env: Env): Decode<string> =>
@@ -268,13 +316,24 @@ const securedListen = (context: Context): Decode<Secured> =>
         const cert = files.required("cert", path);
         const own = files.required("key", path);
         const ca = files.required("ca", path);
-        const peers = files.required("peers", list(text(), { min: 1, max: 100 }));
+        const peers = files.required("peers", list(peer, { min: 1, max: 100 }));
         if (cert === undefined || own === undefined) return undefined;
         return ca === undefined || peers === undefined ? undefined : { cert, key: own, ca, peers };
       }),
     );
     return address && { address, transport, tls };
   });
+
+/** A URI or DNS name as a certificate holds it, in full. Node quotes the characters that are not taken here. */
+const peer: Decode<string> = checked(text(), (name): Read<string> => {
+  if (
+    /^[a-z][a-z0-9+.-]*:\/\/[!#-&(-+\--[\]-~]+$|^[A-Za-z0-9_.-]+$/.test(name) &&
+    !name.includes("*")
+  )
+    return { ok: name };
+  const fix = "write each name out, like spiffe://prod/ns/gateways/sa/envoy or envoy.example.com";
+  return { what: `${quote(name)} is not a name of a certificate`, fix };
+});
 
 const unixSocket = (context: Context): Decode<Listen> =>
   checked(expanded(context.env), (address): Read<Listen> => {

@@ -36,6 +36,7 @@ describe("config", () => {
         origin: "localhost/limen",
         key: { file: join(dir, "limen.key"), ifMissing: "make" },
       },
+      trust: { headers: [], tenant: undefined, profile: undefined, jwtPayload: "jwt" },
       drain: { seconds: 30 },
     });
   });
@@ -60,6 +61,7 @@ listen:
 admin: 0.0.0.0:9003
 policies: [policy.d/, /etc/limen/more.yaml]
 audit: {dir: log, origin: "example.com/limen/\${POD}/1", key: {file: "keys/\${POD}.key"}}
+trust: {headers: {tenant: x-tenant, team: x-team, unit: x-team}, jwtPayload: payload}
 drain: {seconds: 0}
 `;
     assert.deepEqual(load(text, { POD: "gateway-0" }), {
@@ -86,6 +88,7 @@ drain: {seconds: 0}
         origin: "example.com/limen/gateway-0/1",
         key: { file: "/BASE/keys/gateway-0.key", ifMissing: "fail" },
       },
+      trust: { headers: ["x-tenant", "x-team"], tenant: "x-tenant", jwtPayload: "payload" },
       drain: { seconds: 0 },
     });
   });
@@ -131,6 +134,41 @@ drain: {seconds: 0}
       "tls without peers",
       "listen: {address: a:1, tls: {cert: a, key: b, ca: c, peers: []}}",
       "limen.yaml:1:61 listen.tls.peers: the list is empty; write an entry, or leave an optional key out",
+    ],
+    [
+      "a peer with a wildcard",
+      "listen: {address: a:1, tls: {cert: a, key: b, ca: c, peers: [spiffe://prod/*]}}",
+      'limen.yaml:1:62 listen.tls.peers[0]: "spiffe://prod/*" is not a name of a certificate; write each name out, like spiffe://prod/ns/gateways/sa/envoy or envoy.example.com',
+    ],
+    [
+      "a peer that could be two entries of a certificate",
+      'listen: {address: a:1, tls: {cert: a, key: b, ca: c, peers: ["a, URI:b"]}}',
+      'limen.yaml:1:62 listen.tls.peers[0]: "a, URI:b" is not a name of a certificate; write each name out, like spiffe://prod/ns/gateways/sa/envoy or envoy.example.com',
+    ],
+    [
+      "trust in a header that proxies only add to",
+      "trust: {headers: {client: x-forwarded-client-cert}}",
+      'limen.yaml:1:27 trust.headers.client: "x-forwarded-client-cert" cannot be trusted: the certificate is read from the connection itself; leave it out',
+    ],
+    [
+      "trust in a header of Limen's own",
+      "trust: {headers: {tenant: x-limen-tenant}}",
+      'limen.yaml:1:27 trust.headers.tenant: "x-limen-tenant" cannot be trusted: these names are Limen\'s own; leave it out',
+    ],
+    [
+      "a trusted header in another spelling",
+      "trust: {headers: {tenant: X_Tenant}}",
+      'limen.yaml:1:27 trust.headers.tenant: "X_Tenant" is not the name of a header; write lower-case letters, digits and hyphens, like x-tenant',
+    ],
+    [
+      "trust that is a list",
+      "trust: {headers: [x-tenant]}",
+      "limen.yaml:1:18 trust.headers: a list where a map belongs; write key: value pairs",
+    ],
+    [
+      "a name of the token's claims that is empty",
+      'trust: {jwtPayload: ""}',
+      "limen.yaml:1:21 trust.jwtPayload: the text is empty; write at least one character",
     ],
     [
       "a socket path that the system would cut",

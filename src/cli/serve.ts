@@ -221,6 +221,7 @@ class Service {
       maxHeldBytes: MAX_HELD_BYTES,
       maxMessageBytes: MAX_MESSAGE_BYTES,
       replyDeadlineMs: REPLY_DEADLINE_MS,
+      trust: this.#config.trust,
       callFailed: (error) => {
         const protocol = error instanceof LimenError && error.code === "protocol";
         this.#log(protocol ? "peer_protocol_error" : "call_failed");

@@ -4,10 +4,21 @@
  * model is as private as what was said.
  */
 
+/** Which of its words the proxy is believed: `trust` of the service's configuration. */
+export type Trust = {
+  /** Lower-case names of headers that the proxy writes or removes on every request. */
+  readonly headers: readonly string[];
+  /** Which of them names the tenant, and which the profile. */
+  readonly tenant: string | undefined;
+  readonly profile: string | undefined;
+  /** Under which name `jwt_authn` keeps the claims of a token (its `payload_in_metadata`). */
+  readonly jwtPayload: string;
+};
+
 /** What the proxy vouches for. What it does not say is absent, and absent matches nothing that is demanded. */
 export type Vouched = {
-  /** SPIFFE IDs of the client's certificate; by the SPIFFE standard a valid one has a single ID. */
-  readonly spiffe: readonly string[];
+  /** SPIFFE ID of the client's certificate. The standard allows one in a certificate; Envoy says the first. */
+  readonly spiffe: string | undefined;
   /** Claims of a token that the proxy has verified: texts, and the texts of lists. */
   readonly claims: ReadonlyMap<string, readonly string[]>;
   /** Headers of `trust.headers`, by lower-case name. */
@@ -43,7 +54,7 @@ export class Identity {
 
 /** A caller of whom the proxy says nothing. */
 export const NOBODY = new Identity({
-  spiffe: [],
+  spiffe: undefined,
   claims: new Map(),
   headers: new Map(),
   tenant: undefined,

@@ -8,6 +8,7 @@ import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/
 import { HealthImplementation } from "grpc-health-check";
 import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
+import type { Trust } from "../core/identity.ts";
 import { Exchange, type ExchangeDeps } from "../exchange/exchange.ts";
 import { HoldBudget } from "../exchange/hold-budget.ts";
 import { serveStream } from "./call.ts";
@@ -26,6 +27,8 @@ export type ServerDeps = {
   /** Largest message: Envoy's buffer limit plus what it may send beyond in one piece. */
   readonly maxMessageBytes: number;
   readonly replyDeadlineMs: number;
+  /** What of the proxy's words about a sender is believed. */
+  readonly trust: Trust;
 };
 
 /** How long the drain waits before new streams are refused: Envoy looks at health every 2 s, twice. */
@@ -122,6 +125,7 @@ export class BoundaryServer {
       await processStream(from, owned, {
         clock: this.#deps.clock,
         replyDeadlineMs: this.#deps.replyDeadlineMs,
+        trust: this.#deps.trust,
         openExchange: () =>
           new Exchange({ ...this.#deps.exchangeDeps(), hold: this.#hold, closed }),
       });

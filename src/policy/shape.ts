@@ -178,6 +178,29 @@ export const object =
     return built;
   };
 
+/** A map whose keys the operator chooses, in the order in which they are written; `read` takes a key with its value. */
+export const entries =
+  <T>(
+    read: (key: string) => Decode<T>,
+    bounds: { readonly min: 0 | 1; readonly max: number },
+  ): Decode<ReadonlyMap<string, T>> =>
+  (value, path, problems) => {
+    if (value.kind !== "map") return object(() => undefined)(value, path, problems);
+    const { size } = value.entries;
+    if (size < bounds.min || size > bounds.max) {
+      const what = size === 0 ? "the map is empty" : `${size} entries`;
+      const fix = size === 0 ? "write an entry, or leave it out" : `write at most ${bounds.max}`;
+      problems.push(problemAt(value.place, path, { what, fix }));
+      return undefined;
+    }
+    const decoded = new Map<string, T>();
+    for (const [key, entry] of value.entries) {
+      const one = read(key)(entry.value, joinPath(path, key), problems);
+      if (one !== undefined) decoded.set(key, one);
+    }
+    return decoded;
+  };
+
 function unknownKey(
   key: string,
   entry: Entry,

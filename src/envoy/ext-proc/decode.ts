@@ -3,8 +3,10 @@
  * place that reads messages of ext_proc (envoy.service.ext_proc.v3).
  */
 import { LimenError } from "../../core/errors.ts";
-import { NOBODY } from "../../core/identity.ts";
+import type { Trust } from "../../core/identity.ts";
 import type { BodyChunk, Headers, RequestHead, ResponseHead } from "../../exchange/http.ts";
+import { identityOf } from "../identity.ts";
+import { entryOf, fieldOf, textOf } from "../struct.ts";
 
 export type Direction = "request" | "response";
 
@@ -46,12 +48,13 @@ const wire = (value: unknown, what: string): Wire => {
   return value as Wire;
 };
 
-export function decode(message: unknown): EnvoyMessage {
+/** @param trust what of the proxy's words about the sender is believed */
+export function decode(message: unknown, trust: Trust): EnvoyMessage {
   const fields = wire(message, "the message");
   const config = fields["protocol_config"];
   const modes = config == null ? undefined : decodeModes(wire(config, "protocol_config"));
   const observed = fields["observability_mode"] === true;
-  return { event: decodeEvent(fields), modes, observed };
+  return { event: decodeEvent(fields, trust), modes, observed };
 }
 
 const decodeModes = (config: Wire): BodyModes => ({
@@ -59,16 +62,15 @@ const decodeModes = (config: Wire): BodyModes => ({
   response: String(config["response_body_mode"] ?? "NONE"),
 });
 
-function decodeEvent(fields: Wire): EnvoyEvent | undefined {
+function decodeEvent(fields: Wire, trust: Trust): EnvoyEvent | undefined {
   const kind = fields["request"];
   if (typeof kind !== "string") return undefined;
   const body = wire(fields[kind], kind);
-  const attributes = fields["attributes"];
   switch (kind) {
     case "request_headers":
-      return { kind, head: decodeRequestHead(body, attributes) };
+      return { kind, head: decodeRequestHead(body, fields, trust) };
     case "response_headers":
-      return { kind, head: decodeResponseHead(body, attributes) };
+      return { kind, head: decodeResponseHead(body, fields) };
     case "request_body":
     case "response_body":
       return { kind, chunk: decodeChunk(body) };
@@ -80,21 +82,22 @@ function decodeEvent(fields: Wire): EnvoyEvent | undefined {
   }
 }
 
-function decodeRequestHead(body: Wire, attributes: unknown): RequestHead {
+function decodeRequestHead(body: Wire, fields: Wire, trust: Trust): RequestHead {
   const headers = decodeHeaders(body);
+  const principal = attribute(fields, "connection.uri_san_peer_certificate") ?? "";
   return {
     method: headers.get(":method") ?? "",
     path: headers.get(":path") ?? "",
     headers,
-    route: attribute(attributes, "xds.route_name") ?? "",
-    identity: NOBODY,
+    route: attribute(fields, "xds.route_name") ?? "",
+    identity: identityOf({ principal, headers, metadata: fields["metadata_context"] }, trust),
     endOfStream: body["end_of_stream"] === true,
   };
 }
 
-function decodeResponseHead(body: Wire, attributes: unknown): ResponseHead {
+function decodeResponseHead(body: Wire, fields: Wire): ResponseHead {
   const headers = decodeHeaders(body);
-  const details = attribute(attributes, "response.code_details");
+  const details = attribute(fields, "response.code_details");
   return {
     status: Number(headers.get(":status") ?? "0"),
     headers,
@@ -127,14 +130,5 @@ function decodeHeaders(body: Wire): Headers {
 }
 
 /** A string attribute, or undefined when Envoy did not send it. */
-function attribute(attributes: unknown, name: string): string | undefined {
-  if (typeof attributes !== "object" || attributes === null) return undefined;
-  const struct = (attributes as Wire)[ATTRIBUTES];
-  if (typeof struct !== "object" || struct === null) return undefined;
-  const fields = (struct as Wire)["fields"];
-  if (typeof fields !== "object" || fields === null) return undefined;
-  const value = (fields as Wire)[name];
-  if (typeof value !== "object" || value === null) return undefined;
-  const text = (value as Wire)["stringValue"] ?? (value as Wire)["string_value"];
-  return typeof text === "string" ? text : undefined;
-}
+const attribute = (fields: Wire, name: string): string | undefined =>
+  textOf(fieldOf(entryOf(fields["attributes"], ATTRIBUTES), name));

@@ -5,6 +5,7 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
+import type { Trust } from "../../core/identity.ts";
 import type { Exchange } from "../../exchange/exchange.ts";
 import { type Call, StatusError } from "../call.ts";
 import { type BodyModes, type Direction, decode, type EnvoyEvent } from "./decode.ts";
@@ -18,6 +19,8 @@ import {
 export type ProcessDeps = {
   readonly clock: Clock;
   readonly openExchange: () => Exchange;
+  /** What of Envoy's words about the sender is believed. */
+  readonly trust: Trust;
   /** Longest time from a message to its reply. Envoy's own timer does not protect streamed bodies. */
   readonly replyDeadlineMs: number;
 };
@@ -38,7 +41,7 @@ export async function processStream(
   };
   try {
     for await (const message of from) {
-      const { event, modes, observed } = decode(message);
+      const { event, modes, observed } = decode(message, deps.trust);
       if (modes !== undefined) checkModes(modes);
       if (event === undefined || observed) continue;
       await lanes[directionOf(event)].push(event);

@@ -8,6 +8,7 @@ import { StatusError } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import { NO_TRUST } from "../trust.ts";
 import { policyWith } from "./session.ts";
 
 type Reply = Record<string, unknown>;
@@ -63,7 +64,12 @@ class Peer {
     const from = (async function* () {
       yield* messages;
     })();
-    await processStream(from, call, { clock, openExchange, replyDeadlineMs: 1_000 });
+    await processStream(from, call, {
+      clock,
+      openExchange,
+      replyDeadlineMs: 1_000,
+      trust: NO_TRUST,
+    });
   }
 }
 

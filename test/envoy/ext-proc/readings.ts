@@ -5,6 +5,7 @@ import { decode, type EnvoyEvent } from "../../../src/envoy/ext-proc/decode.ts";
 import { encodeBodyReply, encodeHeadersReply } from "../../../src/envoy/ext-proc/encode.ts";
 import { externalProcessor } from "../../../src/envoy/proto.ts";
 import { NO_EDITS, PASS } from "../../../src/exchange/http.ts";
+import { NO_TRUST } from "../trust.ts";
 import { type Decoded, readRequest } from "./second-decoder.ts";
 
 export const VECTORS = fileURLToPath(new URL("../../vectors/ext-proc.json", import.meta.url));
@@ -29,7 +30,7 @@ function headOf(body: Decoded): Head {
 
 /** @returns what Limen reads, after the second decoder has agreed to all of it */
 export function bothReadings(bytes: Buffer): EnvoyEvent {
-  const { event, modes } = decode(service.requestDeserialize(bytes));
+  const { event, modes } = decode(service.requestDeserialize(bytes), NO_TRUST);
   assert.ok(event !== undefined);
   const second = readRequest(bytes);
   const body = second[event.kind] as Decoded;
@@ -52,7 +53,7 @@ export function bothReadings(bytes: Buffer): EnvoyEvent {
 
 /** The reply that changes nothing; an event stream flows. */
 export function agreeTo(bytes: Buffer): object {
-  const { event } = decode(service.requestDeserialize(bytes));
+  const { event } = decode(service.requestDeserialize(bytes), NO_TRUST);
   assert.ok(event !== undefined);
   const direction = event.kind.startsWith("request") ? "request" : "response";
   if (event.kind.endsWith("_body")) return encodeBodyReply(direction, PASS)?.message ?? {};

@@ -14,6 +14,7 @@ import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
 import { createIngress } from "../../../src/ingress/ingress.ts";
 import { compile } from "../../../src/policy/compile.ts";
 import { parsePolicies } from "../../../src/policy/schema.ts";
+import { NO_TRUST } from "../trust.ts";
 
 export function policySet(text: string): PolicySet {
   const problems: Parameters<typeof parsePolicies>[1] = [];
@@ -183,6 +184,7 @@ export async function runSession(session: Session): Promise<Seen> {
     clock,
     openExchange,
     replyDeadlineMs: 4_000,
+    trust: NO_TRUST,
   });
   const talked = await talk(session, wire, () => failure);
   wire.halfClose();
