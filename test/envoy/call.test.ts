@@ -1,66 +1,45 @@
 import assert from "node:assert/strict";
-import {
-  type Client,
-  status as Code,
-  credentials,
-  makeGenericClientConstructor,
-  Server,
-  ServerCredentials,
-  type ServiceDefinition,
-  type StatusObject,
-} from "@grpc/grpc-js";
+import { status as Code, type ServerUnaryCall, type sendUnaryData } from "@grpc/grpc-js";
+import { systemClock } from "../../src/cli/clock.ts";
 import { LimenError } from "../../src/core/errors.ts";
-import { StatusError, serveStream, type Talk } from "../../src/envoy/call.ts";
+import { StatusError, serveStream, serveUnary, type Talk } from "../../src/envoy/call.ts";
+import { askOf, type Seen, talkTo } from "./calls.ts";
 
-const plain = (value: Buffer): Buffer => value;
-const service: ServiceDefinition = {
-  Talk: {
-    path: "/test.Talk/Talk",
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: plain,
-    requestDeserialize: plain,
-    responseSerialize: plain,
-    responseDeserialize: plain,
-    originalName: "talk",
-  },
-};
+type Failed = Seen & { readonly failures: unknown[] };
+type Ask = ServerUnaryCall<Buffer, Buffer>;
+type Reply = sendUnaryData<Buffer>;
 
-type Seen = { readonly code: number; readonly details: string; readonly replies: string[] };
-
-/** Runs one call against `talk` over loopback: the client sends "a", "b", half-closes, reads to the end. */
-async function call(talk: Talk<Buffer, Buffer>): Promise<Seen & { readonly failures: unknown[] }> {
+/** Runs one stream against `talk`. */
+async function call(talk: Talk<Buffer, Buffer>): Promise<Failed> {
   const failures: unknown[] = [];
-  const server = new Server();
-  server.addService(service, {
-    Talk: (stream: Parameters<typeof serveStream<Buffer, Buffer>>[0]) =>
-      serveStream(stream, talk, (error) => failures.push(error)),
-  });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
-  });
-  const TestClient = makeGenericClientConstructor(service, "test.Talk");
-  const client: Client = new TestClient(`127.0.0.1:${port}`, credentials.createInsecure());
-  try {
-    const stream = client.makeBidiStreamRequest("/test.Talk/Talk", plain, plain);
-    const replies: string[] = [];
-    stream.on("data", (reply: Buffer) => replies.push(String(reply)));
-    stream.on("error", () => {});
-    const ended = new Promise<StatusObject>((resolve) => stream.on("status", resolve));
-    stream.write(Buffer.from("a"));
-    stream.write(Buffer.from("b"));
-    stream.end();
-    const status = await ended;
-    return { code: status.code, details: status.details, replies, failures };
-  } finally {
-    client.close();
-    server.forceShutdown();
-  }
+  const seen = await talkTo((stream: Parameters<typeof serveStream<Buffer, Buffer>>[0]) =>
+    serveStream(stream, talk, (error) => failures.push(error)),
+  );
+  return { ...seen, failures };
 }
 
-describe("call", () => {
+/** Runs one unary call against `answer`. */
+async function ask(
+  answer: (request: Buffer) => Promise<Buffer>,
+  { deadlineMs = 10_000, cancelWhen = new Promise<void>(() => {}) } = {},
+): Promise<Failed> {
+  const failures: unknown[] = [];
+  const failed = (error: unknown) => failures.push(error);
+  const clock = systemClock();
+  const handler = (asked: Ask, reply: Reply) =>
+    serveUnary(asked, reply, { answer, clock, deadlineMs, failed });
+  return { ...(await askOf(handler, { cancelWhen })), failures };
+}
+
+const latch = (): { readonly opened: Promise<void>; readonly open: () => void } => {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+};
+
+describe("a streaming call", () => {
   it("ends OK when the peer has half-closed and everything is answered", async () => {
     const seen = await call(async (from, { send }) => {
       for await (const message of from) await send(Buffer.from(`${message}!`));
@@ -108,5 +87,80 @@ describe("call", () => {
     });
     assert.equal(seen.details, "first");
     assert.equal(seen.failures.length, 1);
+  });
+});
+
+describe("a unary call", () => {
+  it("is answered once with what was found", async () => {
+    const seen = await ask(async (request) => Buffer.from(`${request}!`));
+    assert.deepEqual(seen, { code: Code.OK, details: "OK", replies: ["a!"], failures: [] });
+  });
+
+  const throws: Readonly<Record<string, () => Promise<Buffer>>> = {
+    "a rejection": async () => Promise.reject(new Error("secret a")),
+    "a rejection after a while": async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      throw new Error("secret a");
+    },
+    "a throw before any promise": () => {
+      throw new Error("secret a");
+    },
+    "an answer that cannot be written": async () => "no bytes" as unknown as Buffer,
+  };
+  for (const [what, answer] of Object.entries(throws)) {
+    it(`turns ${what} into INTERNAL without its message`, async () => {
+      const { code, details, replies } = await ask(answer);
+      assert.deepEqual([code, replies], [Code.INTERNAL, []]);
+      assert.doesNotMatch(details, /secret|no bytes/);
+    });
+  }
+
+  it("turns a broken protocol into INVALID_ARGUMENT", async () => {
+    const seen = await ask(async () => {
+      throw new LimenError("protocol", { where: "w", what: "x", fix: "y" });
+    });
+    assert.deepEqual([seen.code, seen.details], [Code.INVALID_ARGUMENT, "limen: protocol error"]);
+    assert.equal(seen.failures.length, 1);
+  });
+
+  it("fails at its deadline, and what comes later changes nothing", async () => {
+    const late = latch();
+    const seen = await ask(
+      async () => {
+        await late.opened;
+        return Buffer.from("late");
+      },
+      { deadlineMs: 20 },
+    );
+    late.open();
+    await late.opened;
+    assert.deepEqual([seen.code, seen.details], [Code.UNAVAILABLE, "limen: no verdict in time"]);
+    assert.deepEqual([seen.replies, seen.failures.length], [[], 1]);
+  });
+
+  it("ends what it began when the peer has gone, and says nothing of it", async () => {
+    const begun = latch();
+    const gone = latch();
+    const ended = latch();
+    const failures: unknown[] = [];
+    const handler = (asked: Ask, reply: Reply): void => {
+      asked.once("cancelled", gone.open);
+      serveUnary(asked, reply, {
+        answer: async () => {
+          begun.open();
+          await gone.opened;
+          ended.open();
+          throw new Error("nobody is told");
+        },
+        clock: systemClock(),
+        deadlineMs: 10_000,
+        failed: (error) => failures.push(error),
+      });
+    };
+    const seen = await askOf(handler, { cancelWhen: begun.opened });
+    assert.equal(seen.code, Code.CANCELLED);
+    await ended.opened;
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(failures, []);
   });
 });

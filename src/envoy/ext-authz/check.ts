@@ -3,9 +3,11 @@
  * only place that reads messages of ext_authz (envoy.service.auth.v3).
  */
 import { LimenError } from "../../core/errors.ts";
-import { NOBODY } from "../../core/identity.ts";
+import type { Trust } from "../../core/identity.ts";
 import type { GateRequest, ShownBody } from "../../exchange/gate.ts";
 import type { Headers } from "../../exchange/http.ts";
+import { identityOf } from "../identity.ts";
+import { entryOf } from "../struct.ts";
 
 /**
  * Says that the body was buffered, and whether all of it is in the check. Envoy writes it over what a client sent;
@@ -30,18 +32,19 @@ const wire = (value: unknown, what: string): Wire => {
 };
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
-export function decodeCheck(message: unknown): GateRequest {
+export function decodeCheck(message: unknown, trust: Trust): GateRequest {
   const attributes = wire(wire(message, "the message")["attributes"], "attributes");
   const http = wire(wire(attributes["request"], "attributes.request")["http"], "request.http");
   const headers = decodeHeaders(http);
-  const extensions = wire(attributes["context_extensions"] ?? {}, "context_extensions");
+  const principal = text(entryOf(attributes["source"], "principal"));
+  const said = { principal, headers, metadata: attributes["metadata_context"] };
   return {
     head: {
       method: text(http["method"]),
       path: text(http["path"]),
       headers,
-      route: Object.hasOwn(extensions, ROUTE) ? text(extensions[ROUTE]) : "",
-      identity: NOBODY,
+      route: text(entryOf(attributes["context_extensions"], ROUTE)),
+      identity: identityOf(said, trust),
       endOfStream: false, // whether a body follows is what `body` says
     },
     body: decodeBody(http, headers.get(PARTIAL)),
