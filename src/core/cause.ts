@@ -30,7 +30,12 @@ export const CAUSES = {
   limit_exceeded: row(403, "never", "a limit of the policy is exceeded"),
   body_too_large: row(413, "allowable", "the body is larger than the policy's limit"),
   unsupported_media_type: row(415, "allowable", "the content type is not the one the API uses"),
-  encoded_body: row(415, "allowable", "the body has a content-encoding that Limen does not read"),
+  encoded_body: row(
+    415,
+    "allowable",
+    "the body has a content-encoding that Limen does not read, or is not what it says",
+  ),
+  body_not_shown: row(403, "allowable", "the proxy's processing mode keeps a body from Limen"),
   no_policy: row(403, "never", "no policy matches the exchange"),
   upgrade_refused: row(403, "never", "an upgrade or CONNECT on an inspected route"),
   malformed_arguments: row(

@@ -4,20 +4,36 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  setLogVerbosity,
+} from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
 import type { Trust } from "../core/identity.ts";
 import { Exchange, type ExchangeDeps } from "../exchange/exchange.ts";
+import { passGate } from "../exchange/gate.ts";
 import { HoldBudget } from "../exchange/hold-budget.ts";
-import { serveStream } from "./call.ts";
+import { serveStream, serveUnary } from "./call.ts";
+import { decodeCheck } from "./ext-authz/check.ts";
+import { type CheckResponse, encodeReply } from "./ext-authz/encode.ts";
 import { processStream } from "./ext-proc/stream.ts";
-import { checkProtos, EXT_PROC_SERVICE, externalProcessor } from "./proto.ts";
+import {
+  authorization,
+  checkProtos,
+  EXT_AUTHZ_SERVICE,
+  EXT_PROC_SERVICE,
+  externalProcessor,
+} from "./proto.ts";
 
 export type ServerDeps = {
   /** What a new exchange works with; asked once per exchange, so that it pins what is in force now. */
-  readonly exchangeDeps: () => Omit<ExchangeDeps, "closed" | "hold">;
+  readonly exchangeDeps: () => Omit<ExchangeDeps, "closed" | "hold" | "modes">;
   readonly clock: Clock;
   /** Told of calls that ended with a failure. */
   readonly callFailed: (error: unknown) => void;
@@ -31,12 +47,14 @@ export type ServerDeps = {
   readonly trust: Trust;
 };
 
+/** Envoy asks for the health of one of them, by the filter that it has. */
+const SERVICES = ["", EXT_PROC_SERVICE, EXT_AUTHZ_SERVICE] as const;
 /** How long the drain waits before new streams are refused: Envoy looks at health every 2 s, twice. */
 const HEALTH_NOTICE_MS = 4_500;
 
 export class BoundaryServer {
   readonly #server: Server;
-  readonly #health = new HealthImplementation({ "": "SERVING", [EXT_PROC_SERVICE]: "SERVING" });
+  readonly #health = new HealthImplementation();
   readonly #deps: ServerDeps;
   readonly #hold: HoldBudget;
   #open = 0;
@@ -59,10 +77,24 @@ export class BoundaryServer {
       "grpc.max_concurrent_streams": deps.maxExchanges + 1_024,
     });
     allowResets(this.#server);
+    for (const service of SERVICES) this.#health.setStatus(service, "SERVING");
     this.#health.addToServer(this.#server);
     this.#server.addService(externalProcessor, {
       Process: (call: Parameters<typeof serveStream>[0]) => {
         serveStream(call, (from, owned) => this.#process(from, owned), deps.callFailed);
+      },
+    });
+    this.#server.addService(authorization, {
+      Check: (
+        call: ServerUnaryCall<unknown, CheckResponse>,
+        reply: sendUnaryData<CheckResponse>,
+      ) => {
+        serveUnary(call, reply, {
+          answer: (message) => this.#check(message),
+          clock: deps.clock,
+          deadlineMs: deps.replyDeadlineMs,
+          failed: deps.callFailed,
+        });
       },
     });
   }
@@ -101,8 +133,7 @@ export class BoundaryServer {
    */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    this.#health.setStatus("", "NOT_SERVING");
-    this.#health.setStatus(EXT_PROC_SERVICE, "NOT_SERVING");
+    for (const service of SERVICES) this.#health.setStatus(service, "NOT_SERVING");
     await this.#pause(Math.min(HEALTH_NOTICE_MS, deadlineMs / 2));
     const stopped = new Promise<void>((resolve) => {
       this.#server.tryShutdown(() => resolve());
@@ -119,16 +150,28 @@ export class BoundaryServer {
   }
 
   async #process(from: AsyncIterable<unknown>, owned: Parameters<typeof processStream>[1]) {
-    this.#open += 1; // At admission: counted at completion, all concurrent exchanges would pass.
-    const closed = this.#open > this.#deps.maxExchanges ? "overloaded" : undefined;
-    try {
+    await this.#admit(async (closed) => {
       await processStream(from, owned, {
         clock: this.#deps.clock,
         replyDeadlineMs: this.#deps.replyDeadlineMs,
         trust: this.#deps.trust,
-        openExchange: () =>
-          new Exchange({ ...this.#deps.exchangeDeps(), hold: this.#hold, closed }),
+        openExchange: (modes) =>
+          new Exchange({ ...this.#deps.exchangeDeps(), modes, hold: this.#hold, closed }),
       });
+    });
+  }
+
+  #check(message: unknown): Promise<CheckResponse> {
+    return this.#admit(async (closed) => {
+      const request = decodeCheck(message, this.#deps.trust);
+      return encodeReply(await passGate(request, { ...this.#deps.exchangeDeps(), closed }));
+    });
+  }
+
+  async #admit<T>(run: (closed: "overloaded" | undefined) => Promise<T>): Promise<T> {
+    this.#open += 1; // At admission: counted at completion, all concurrent exchanges would pass.
+    try {
+      return await run(this.#open > this.#deps.maxExchanges ? "overloaded" : undefined);
     } finally {
       this.#open -= 1;
       if (this.#open === 0) this.#idle?.();

@@ -5,32 +5,37 @@
  * Each direction is driven in order by its own caller; the two may interleave. A thrown error is a broken
  * invariant and fails the exchange closed.
  */
-import type { Cause } from "../core/cause.ts";
-import type { PolicySet } from "../core/policy.ts";
+import { type Cause, fail } from "../core/cause.ts";
+import type { EffectivePolicy, PolicySet } from "../core/policy.ts";
 import type { Coverage } from "../core/record.ts";
-import { ALLOW } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { dialectFor } from "../llm/registry.ts";
-import { isPassThrough, isUpgrade, pathOf, requestCause, upstreamEdits } from "./heads.ts";
+import { Assembly, codingOf, decodeBody } from "./body.ts";
+import { pathOf, upstreamEdits } from "./heads.ts";
 import type { HoldBudget } from "./hold-budget.ts";
 import {
   type BodyChunk,
+  type BodyModes,
   type BodyReply,
+  type HeaderEdits,
   type HeadersReply,
   type LocalReply,
   lengthOf,
   PASS,
   type RequestHead,
   type ResponseHead,
+  WITHHOLD,
 } from "./http.ts";
 import { actionOf, Ledger, type LedgerDeps } from "./ledger.ts";
 import { refuse } from "./refuse.ts";
-import { judgeRequest, type RequestDecision, unread } from "./request.ts";
+import { judgeHead, judgeRequest, type RequestDecision, undecided, unread } from "./request.ts";
 import { ResponseSide } from "./response.ts";
 
 export type ExchangeDeps = LedgerDeps & {
   /** Pinned: a reload affects the next exchange. */
   readonly policies: PolicySet;
+  /** How the proxy shows bodies on this stream. */
+  readonly modes: BodyModes;
   readonly hold: HoldBudget;
   /** Why nothing new is taken on, if so. */
   readonly closed: Extract<Cause, "overloaded"> | undefined;
@@ -41,8 +46,14 @@ export class Exchange {
   readonly #ledger: Ledger;
   #head: RequestHead | undefined;
   #dialect: Dialect | undefined;
+  /** The request's body until it is complete; set when the headers say that it will be read. */
+  #body: Assembly | undefined;
+  /** By what the headers tell. */
+  #policy: EffectivePolicy | undefined;
   /** Set once, before anything is answered. */
   #decision: RequestDecision | undefined;
+  /** The response came first: what still comes of the request goes nowhere. */
+  #overtaken = false;
   /** Set by the response's headers. */
   #response: ResponseSide | undefined;
 
@@ -52,45 +63,52 @@ export class Exchange {
   }
 
   async requestHeaders(head: RequestHead): Promise<HeadersReply> {
+    if (this.#head !== undefined) throw new Error("a second request on one stream");
     this.#head = head;
     const decision = this.#decideByHead(head);
     const refusal = decision === undefined ? undefined : await this.#decide(decision, 0);
-    return refusal === undefined
-      ? { kind: "pass", edits: upstreamEdits(head) }
-      : { kind: "refuse", reply: refusal };
+    if (refusal !== undefined) return { kind: "refuse", reply: refusal };
+    const reading = decision === undefined ? "whole" : "unread";
+    return { kind: "pass", edits: upstreamEdits(head), reading };
   }
 
-  async requestBody({ bytes }: BodyChunk): Promise<BodyReply> {
-    // Passed on unread by policy, or a second end of stream (envoyproxy/envoy#46237): nothing to decide.
+  /** Nothing of a body that is read leaves before all of it has been judged. */
+  async requestBody({ bytes, endOfStream }: BodyChunk): Promise<BodyReply> {
+    if (this.#overtaken) return WITHHOLD;
     if (this.#decision !== undefined) return PASS;
-    const head = this.#head;
-    const dialect = this.#dialect;
-    if (head === undefined || dialect === undefined) throw new Error("a body before its headers");
-    const { policies, clock } = this.#deps;
-    const { route, identity } = head;
-    const path = pathOf(head.path);
-    const input = { dialect, policies, route, path, identity, bytes, clock };
-    const decision = judgeRequest(input);
-    const refusal = await this.#decide(decision, bytes.length);
+    const body = this.#body;
+    if (body === undefined) throw new Error("a body before its headers");
+    const isWithin = body.push(bytes);
+    const isOverloaded = !endOfStream && this.#deps.hold.isExceeded;
+    if (!endOfStream && isWithin && !isOverloaded) return WITHHOLD;
+    const whole = body.take();
+    const decision = await this.#judge(whole, isOverloaded ? "overloaded" : undefined);
+    if (this.#overtaken) return WITHHOLD;
+    const refusal = await this.#decide(decision, whole.length);
     if (refusal !== undefined) return { kind: "refuse", reply: refusal };
-    return decision.body === undefined
-      ? PASS
-      : { kind: "replace", body: decision.body, edits: lengthOf(decision.body) };
+    const out = decision.body;
+    if (out !== undefined) return { kind: "replace", body: out, edits: this.#edits(out) };
+    // What came in one piece can pass as it came.
+    return whole === bytes ? PASS : { kind: "replace", body: whole, edits: lengthOf(whole) };
+  }
+
+  /** The stream is watched, not asked: whatever Limen said, nobody would read it. */
+  async observe(head: RequestHead): Promise<void> {
+    this.#head = head;
+    await this.#decide(undecided("observed"), 0, "bypassed");
+    await this.#ledger.finish({ coverage: { state: "none", cause: "observed" } });
   }
 
   async responseHeaders(head: ResponseHead): Promise<HeadersReply> {
-    // A reply of Envoy's own can come first of all, or while the request is still on its way.
-    if (head.local && this.#decision === undefined) {
-      await this.#decide(undecided("local_reply"), 0, "local_reply");
-    }
-    const decision = this.#decision;
-    if (decision === undefined) throw new Error("a response before the request was decided");
+    if (this.#response !== undefined) throw new Error("a second response on one stream");
+    const decision = this.#decision ?? (await this.#overtake(head));
     this.#response = new ResponseSide({
       ledger: this.#ledger,
       decision,
       request: this.#head,
       dialect: decision.coverage.cause === "not_inference" ? undefined : this.#dialect,
       printable: this.#deps.policies.printable,
+      mode: this.#deps.modes.response,
       hold: this.#deps.hold,
     });
     return this.#response.headers(head);
@@ -103,6 +121,7 @@ export class Exchange {
 
   /** The stream to Envoy is gone, whatever the reason: what has no record gets one. */
   async close(): Promise<void> {
+    this.#body?.drop();
     if (this.#decision === undefined) {
       if (this.#head === undefined) return;
       await this.#decide(undecided("aborted"), 0, "failed_closed");
@@ -116,16 +135,53 @@ export class Exchange {
 
   /** A decision that needs no body: undefined when the body has to be read. */
   #decideByHead(head: RequestHead): RequestDecision | undefined {
-    const { policies, closed } = this.#deps;
+    const { policies, modes, hold } = this.#deps;
     const path = pathOf(head.path);
-    const policy = policies.select({ route: head.route, path, identity: head.identity });
     this.#dialect = dialectFor(head.method, path);
-    if (closed !== undefined) return unread(closed, policy);
-    if (isUpgrade(head)) return unread("upgrade_refused", policy);
-    if (policy === undefined) return unread("no_policy", policy);
-    if (isPassThrough(head, policy)) return { ...undecided("not_inference"), policy };
-    const cause = requestCause(head, this.#dialect, policy);
-    return cause === undefined ? undefined : unread(cause, policy);
+    const decision = judgeHead(head, this.#dialect, this.#deps);
+    if (decision !== undefined) return decision;
+    const policy = policies.select({ route: head.route, path, identity: head.identity });
+    const cause = modeCause(head, modes);
+    if (cause !== undefined) return unread(cause, policy);
+    this.#policy = policy;
+    this.#body = new Assembly(policy?.settings.ingress.limits.bodyBytes ?? 0, hold);
+    return undefined;
+  }
+
+  async #judge(bytes: Uint8Array, cause: Cause | undefined): Promise<RequestDecision> {
+    const head = this.#head;
+    const dialect = this.#dialect;
+    if (head === undefined || dialect === undefined) throw new Error("a body before its headers");
+    const { policies, clock } = this.#deps;
+    const limit = this.#policy?.settings.ingress.limits.bodyBytes ?? 0;
+    const decoded =
+      cause === undefined ? await decodeBody(bytes, codingOf(head.headers), limit) : fail(cause);
+    if (!decoded.ok) return unread(decoded.cause, this.#policy);
+    const { route, identity } = head;
+    const path = pathOf(head.path);
+    const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock };
+    const decision = judgeRequest(input);
+    // What was read is what goes on, not what came: nobody decodes it once more.
+    const isDecoded = decoded.value !== bytes && decision.cause === undefined;
+    return isDecoded ? { ...decision, body: decision.body ?? decoded.value } : decision;
+  }
+
+  /** Headers that go with a body which is not the one that came. */
+  #edits(body: Uint8Array): HeaderEdits {
+    const isDecoded = this.#head !== undefined && codingOf(this.#head.headers) !== "identity";
+    return { ...lengthOf(body), remove: isDecoded ? ["content-encoding"] : [] };
+  }
+
+  /** A response that did not wait for the decision: Envoy's own, or an upstream's that has seen headers alone. */
+  async #overtake({ local }: ResponseHead): Promise<RequestDecision> {
+    if (!local && (this.#body === undefined || this.#deps.modes.request !== "streamed")) {
+      throw new Error("a response before the request was decided");
+    }
+    this.#overtaken = true;
+    this.#body?.drop();
+    const decision = { ...undecided(local ? "local_reply" : "aborted"), policy: this.#policy };
+    await this.#decide(decision, 0, local ? "local_reply" : "failed_closed");
+    return decision;
   }
 
   /**
@@ -154,10 +210,9 @@ export class Exchange {
   }
 }
 
-/** There was nothing to judge: no inference, or none that came to us whole. */
-const undecided = (cause: NonNullable<Coverage["cause"]>): RequestDecision => ({
-  ...unread("unknown_shape", undefined),
-  verdict: ALLOW,
-  cause: undefined,
-  coverage: { state: "none", cause },
-});
+/** Why the proxy's modes are too weak for a request that has to be read, if so. */
+function modeCause({ headers }: RequestHead, { request, response }: BodyModes): Cause | undefined {
+  if (request === "hidden" || response === "hidden") return "body_not_shown";
+  // The header that names the coding has left before the body comes.
+  return request === "streamed" && codingOf(headers) !== "identity" ? "encoded_body" : undefined;
+}

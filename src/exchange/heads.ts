@@ -3,7 +3,8 @@ import type { Cause } from "../core/cause.ts";
 import { globMatch } from "../core/glob.ts";
 import type { EffectivePolicy } from "../core/policy.ts";
 import type { Dialect } from "../llm/dialect.ts";
-import type { HeaderEdits, Headers, RequestHead, ResponseHead } from "./http.ts";
+import { codingOf } from "./body.ts";
+import type { BodyMode, HeaderEdits, Headers, RequestHead, ResponseHead } from "./http.ts";
 
 /** The path without its query. */
 export function pathOf(path: string): string {
@@ -26,11 +27,6 @@ function mediaType(headers: Headers): string {
   return isRead ? type.trim() : "";
 }
 
-const isEncoded = (headers: Headers): boolean => {
-  const encoding = (headers.get("content-encoding") ?? "").trim().toLowerCase();
-  return encoding !== "" && encoding !== "identity";
-};
-
 /** An entry is `METHOD path-glob`, as in `GET /v1/models/*`. */
 export function isPassThrough({ method, path }: RequestHead, policy: EffectivePolicy): boolean {
   return policy.settings.ingress.passThrough.some((entry) => {
@@ -51,7 +47,7 @@ export function requestCause(
 ): Cause | undefined {
   if (dialect === undefined || head.endOfStream) return "unknown_shape";
   if (mediaType(head.headers) !== "application/json") return "unsupported_media_type";
-  if (isEncoded(head.headers)) return "encoded_body";
+  if (codingOf(head.headers) === "unknown") return "encoded_body";
   const announced = Number(head.headers.get("content-length") ?? "0");
   return announced > policy.settings.ingress.limits.bodyBytes ? "body_too_large" : undefined;
 }
@@ -61,19 +57,31 @@ export const isSuccess = (status: number): boolean => status >= 200 && status <=
 /** How the body of a response will be read; `unreadable_error`: in a charset that is not read. */
 export type ResponseKind = "answer" | "stream" | "error" | "unreadable_error" | "none" | Cause;
 
-export function responseKind(head: ResponseHead, request: RequestHead | undefined): ResponseKind {
+export function responseKind(
+  head: ResponseHead,
+  request: RequestHead | undefined,
+  mode: BodyMode,
+): ResponseKind {
   // A client that follows it leaves the boundary with its prompt.
   if (head.status >= 300 && head.status <= 399 && head.headers.has("location")) {
     return "unknown_shape";
   }
   if (head.endOfStream || request?.method === "HEAD") return "none";
-  if (isEncoded(head.headers)) return "encoded_body";
-  if (!isSuccess(head.status)) {
-    return head.headers.has("content-type") && mediaType(head.headers) === ""
-      ? "unreadable_error"
-      : "error";
+  if (mode === "hidden") return "body_not_shown";
+  const coding = codingOf(head.headers);
+  if (coding === "unknown") return "encoded_body";
+  const kind = kindOf(head);
+  // The header that names the coding has left before a body that is judged whole.
+  const isLate = mode === "streamed" && kind !== "stream" && coding !== "identity";
+  return isLate ? "encoded_body" : kind;
+}
+
+function kindOf({ status, headers }: ResponseHead): ResponseKind {
+  if (!isSuccess(status)) {
+    const isReadable = !headers.has("content-type") || mediaType(headers) !== "";
+    return isReadable ? "error" : "unreadable_error";
   }
-  switch (mediaType(head.headers)) {
+  switch (mediaType(headers)) {
     case "application/json":
       return "answer";
     case "text/event-stream":

@@ -5,6 +5,14 @@ import type { Identity } from "../core/identity.ts";
 /** Lower-case names; a name that occurs twice is joined with ", " (RFC 9110 section 5.3). */
 export type Headers = ReadonlyMap<string, string>;
 
+/**
+ * What the proxy shows of a body, and when the headers in front of it leave (ext_proc's body send modes).
+ * `hidden`: nothing of it, or not all. `buffered`: all of it at once, the headers wait. `streamed`: pieces, the
+ * headers leave first. `duplex`: pieces, the headers wait for as long as Limen wants.
+ */
+export type BodyMode = "hidden" | "buffered" | "streamed" | "duplex";
+export type BodyModes = { readonly request: BodyMode; readonly response: BodyMode };
+
 export type RequestHead = {
   readonly method: string;
   /** With query. */
@@ -26,6 +34,7 @@ export type ResponseHead = {
   readonly local: boolean;
 };
 
+/** A piece of a body; `endOfStream`: with it the body is complete. */
 export type BodyChunk = { readonly bytes: Uint8Array; readonly endOfStream: boolean };
 
 export type HeaderEdits = {
@@ -50,20 +59,24 @@ export type LocalReply = {
   readonly details: string;
 };
 
-/** How the response body is to come from here on; what Envoy starts with is `buffered`. */
-type BodyMode = "buffered" | "streamed";
+/** How a body is judged: all of it at once, as it comes, or not at all. */
+export type Reading = "whole" | "live" | "unread";
 
 export type HeadersReply =
-  | { readonly kind: "pass"; readonly edits: HeaderEdits; readonly responseBody?: BodyMode }
+  | { readonly kind: "pass"; readonly edits: HeaderEdits; readonly reading: Reading }
   | { readonly kind: "refuse"; readonly reply: LocalReply };
 
+/** What leaves in the place of a piece. Edits are of the headers, where they wait for the body. */
 export type BodyReply =
   | { readonly kind: "pass"; readonly edits: HeaderEdits }
-  /** An empty body takes the chunk away. */
   | { readonly kind: "replace"; readonly body: Uint8Array; readonly edits: HeaderEdits }
+  /** Nothing, for now or for good. */
+  | { readonly kind: "withhold" }
+  /** These are the last bytes of the body, whatever still comes. */
+  | { readonly kind: "end"; readonly body: Uint8Array }
   | { readonly kind: "refuse"; readonly reply: LocalReply }
-  /** A message that must not be answered: the direction has ended before. */
+  /** The direction has ended before: there is nothing to say about it. */
   | { readonly kind: "silent" };
 
-export const PASS: BodyReply = { kind: "pass", edits: NO_EDITS };
-export const CLEAR: BodyReply = { kind: "replace", body: new Uint8Array(0), edits: NO_EDITS };
+export const PASS = { kind: "pass", edits: NO_EDITS } as const satisfies BodyReply;
+export const WITHHOLD = { kind: "withhold" } as const satisfies BodyReply;

@@ -83,6 +83,7 @@ export class LiveResponse {
   /** What the process-wide budget knows of it. */
   #chargedBytes = 0;
   #terminal = false;
+  #hasSpoken = false;
   readonly evidence: LiveEvidence = {
     findings: new FindingTally(),
     tools: [],
@@ -105,6 +106,11 @@ export class LiveResponse {
   /** The dialect's last event has been read: everything held leaves with this step, nothing follows. */
   get terminal(): boolean {
     return this.#terminal;
+  }
+
+  /** A text or a call has left, more than roles, ids and pings. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
   }
 
   /** Frame by frame, so that what leaves before a refusal is the same however the input is cut. */
@@ -323,6 +329,7 @@ export class LiveResponse {
       if (own.length > 0) for (const edit of text.piece.companions) edits.push(edit);
     }
     if (this.evidence.refusal !== undefined) return;
+    this.#hasSpoken ||= calls.length > 0 || texts.some(({ start, end }) => end > start);
     const writing = this.#reader.write(root ?? parsed(frame), this.#refused);
     if (writing.kind === "drop") return;
     const all = compose([...edits, ...writing.edits]);

@@ -3,22 +3,21 @@
  * is a clean status; a stream flows through `live.ts`, and its refusal is the API's own error event.
  */
 
-import { label } from "../core/brand.ts";
 import type { Cause } from "../core/cause.ts";
 import { isCause } from "../core/cause.ts";
 import type { Coverage, Outcome } from "../core/record.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { refusalStatus } from "../llm/refusal.ts";
+import { Assembly, BodyDecoder, codingOf, decodeBody } from "./body.ts";
 import { judgeAnswer, judgeError, type ResponseDecision } from "./buffered.ts";
 import type { CallJudge } from "./calls.ts";
-import { responseControls } from "./evidence.ts";
 import { isSuccess, responseKind } from "./heads.ts";
 import type { HoldBudget } from "./hold-budget.ts";
 import {
   type BodyChunk,
+  type BodyMode,
   type BodyReply,
-  CLEAR,
   type HeaderEdits,
   type HeadersReply,
   type LocalReply,
@@ -27,9 +26,11 @@ import {
   PASS,
   type RequestHead,
   type ResponseHead,
+  WITHHOLD,
 } from "./http.ts";
 import type { Ledger, OutcomeFacts } from "./ledger.ts";
 import { LiveResponse } from "./live.ts";
+import { liveAction, liveFacts, refusedAction, unreadBy, wholeFacts } from "./outcome.ts";
 import { refuse } from "./refuse.ts";
 import { guarded, type RequestDecision } from "./request.ts";
 
@@ -40,15 +41,29 @@ export type ResponseContext = {
   /** Undefined when nothing can read the response. */
   readonly dialect: Dialect | undefined;
   readonly printable: ReadonlySet<string>;
+  readonly mode: BodyMode;
   readonly hold: HoldBudget;
 };
 
+/** What a stream may say before its headers leave, in full duplex: role, ids and pings, no content. */
+const MAX_KEPT_BYTES = 16_384;
+
+type Coding = ReturnType<typeof codingOf>;
 type Whole = {
   readonly kind: "whole";
   readonly dialect: Dialect;
   readonly form: "answer" | "error" | "unreadable_error";
+  readonly coding: Coding;
+  readonly body: Assembly;
 };
-type Live = { readonly kind: "live"; readonly dialect: Dialect; readonly live: LiveResponse };
+type Live = {
+  readonly kind: "live";
+  readonly dialect: Dialect;
+  readonly live: LiveResponse;
+  readonly decoder: BodyDecoder | undefined;
+  /** What may leave and waits for the headers, so that a refusal of the first words can still have a status. */
+  readonly kept: Uint8Array[];
+};
 
 type State =
   | { readonly kind: "waiting" }
@@ -68,39 +83,37 @@ export class ResponseSide {
   /** Time in the controls. */
   #judgedMs = 0;
   #streamed = false;
+  /** The client has its status: a refusal can only be an event of the stream. */
+  #headersOut = false;
 
   constructor(context: ResponseContext) {
     this.#context = context;
   }
 
   async headers(head: ResponseHead): Promise<HeadersReply> {
-    const { decision, dialect, request } = this.#context;
+    const { decision, dialect, request, mode } = this.#context;
     this.#status = head.status;
     if (head.local) {
       // Not a model's answer; it passes as it is, also when the log is the reason for it.
       await this.#passUnread(head, { state: "none", cause: "local_reply" }, "local_reply");
-      return { kind: "pass", edits: NO_EDITS };
+      return { kind: "pass", edits: NO_EDITS, reading: "unread" };
     }
-    const kind = responseKind(head, request);
+    const kind = responseKind(head, request, mode);
     if (kind === "none") {
       const action = isSuccess(head.status) ? undefined : "provider_error";
       return this.#passUnread(head, { state: "full" }, action);
     }
     if (dialect === undefined) return this.#passUnread(head, decision.coverage);
     switch (kind) {
-      case "stream": {
-        const live = new LiveResponse(dialect, this.#judge());
-        this.#state = { kind: "live", dialect, live };
-        this.#streamed = true;
-        // The length is not known any more, and Envoy keeps the header when only the mode is overridden.
-        const edits = { ...this.#answerEdits(), remove: ["content-length"] };
-        return { kind: "pass", edits, responseBody: "streamed" };
-      }
+      case "stream":
+        return this.#openLive(head, dialect);
       case "answer":
       case "error":
-      case "unreadable_error":
-        this.#state = { kind: "whole", dialect, form: kind };
-        return { kind: "pass", edits: this.#answerEdits() };
+      case "unreadable_error": {
+        const body = new Assembly(this.#bodyLimit(), this.#context.hold);
+        this.#state = { kind: "whole", dialect, form: kind, coding: codingOf(head.headers), body };
+        return { kind: "pass", edits: this.#answerEdits(), reading: "whole" };
+      }
       default:
         if (this.#isOpen(kind)) return this.#passUnread(head, unreadBy(kind), "failed_open");
         return { kind: "refuse", reply: await this.#refuse(kind, { coverage: unreadBy(kind) }) };
@@ -119,10 +132,16 @@ export class ResponseSide {
         if (endOfStream) this.#state = { kind: "ended" };
         return PASS;
       case "refused":
-        return CLEAR;
-      case "whole":
-        this.#state = { kind: "ended" };
-        return this.#whole(state, bytes);
+        return WITHHOLD;
+      case "whole": {
+        const isWithin = state.body.push(bytes);
+        const isOverloaded = !endOfStream && this.#context.hold.isExceeded;
+        if (!endOfStream && isWithin && !isOverloaded) return WITHHOLD;
+        const whole = state.body.take();
+        // Of a body that is let pass although it is too large, the rest passes too.
+        this.#state = endOfStream ? { kind: "ended" } : { kind: "opaque" };
+        return isOverloaded ? this.#refuseBody("overloaded") : this.#whole(state, whole, bytes);
+      }
       case "live":
         return this.#step(state, bytes, endOfStream);
     }
@@ -130,7 +149,8 @@ export class ResponseSide {
 
   /** The stream to Envoy is gone before the response was. */
   async abandon(): Promise<void> {
-    if (this.#state.kind === "live") this.#state.live.close();
+    if (this.#state.kind === "whole") this.#state.body.drop();
+    if (this.#state.kind === "live") closeLive(this.#state);
     const live = this.#state.kind === "live" ? this.#liveFacts(this.#state.live) : undefined;
     const state = live === undefined ? "none" : "partial";
     await this.#finish({
@@ -138,6 +158,21 @@ export class ResponseSide {
       coverage: { state, cause: "aborted" },
       output: { aborted: true },
     });
+  }
+
+  #openLive(head: ResponseHead, dialect: Dialect): HeadersReply {
+    const coding = codingOf(head.headers);
+    const decoder =
+      coding === "identity" || coding === "unknown"
+        ? undefined
+        : new BodyDecoder(coding, this.#bodyLimit());
+    const live = new LiveResponse(dialect, this.#judge());
+    this.#state = { kind: "live", dialect, live, decoder, kept: [] };
+    this.#streamed = true;
+    this.#headersOut = this.#context.mode !== "duplex";
+    // The length is not known any more, and Envoy keeps the header when only the mode is overridden.
+    const remove = ["content-length", ...(decoder === undefined ? [] : ["content-encoding"])];
+    return { kind: "pass", edits: { ...this.#answerEdits(), remove }, reading: "live" };
   }
 
   /** A response that nobody reads: it is not a model's, has no body, or the policy lets it pass. */
@@ -149,69 +184,79 @@ export class ResponseSide {
     this.#state = head.endOfStream ? { kind: "ended" } : { kind: "opaque" };
     const durable = await this.#finish({ coverage, ...(action === undefined ? {} : { action }) });
     if (!durable) return { kind: "refuse", reply: this.#localReply("audit_unavailable") };
-    const pass = { kind: "pass", edits: this.#answerEdits() } as const;
-    return head.endOfStream ? pass : { ...pass, responseBody: "streamed" };
+    return { kind: "pass", edits: this.#answerEdits(), reading: "unread" };
   }
 
-  async #whole({ form, dialect }: Whole, bytes: Uint8Array): Promise<BodyReply> {
-    if (form === "unreadable_error") return this.#errorInOurWords(dialect);
+  /** @param piece the last that came of it: when it is all there is, it can pass as it came */
+  async #whole(
+    { form, dialect, coding }: Whole,
+    bytes: Uint8Array,
+    piece: Uint8Array,
+  ): Promise<BodyReply> {
+    if (form === "unreadable_error") return this.#errorInOurWords(dialect, piece);
     const judge = this.#judge();
+    const decoded = await decodeBody(bytes, coding, this.#bodyLimit());
     const started = this.#context.ledger.elapsedMs;
-    const run = guarded(() =>
-      form === "error" ? judgeError(bytes, judge) : judgeAnswer(bytes, dialect, judge),
-    );
+    const run = guarded(() => {
+      if (!decoded.ok) return decoded;
+      return form === "error"
+        ? judgeError(decoded.value, judge)
+        : judgeAnswer(decoded.value, dialect, judge);
+    });
     const judged = run.ok ? run.value : run;
     if (!judged.ok && form === "error" && judged.cause === "unsupported_media_type") {
-      return this.#errorInOurWords(dialect);
+      return this.#errorInOurWords(dialect, piece);
     }
-    if (!judged.ok) {
-      if (!this.#isOpen(judged.cause)) return this.#refuseBody(judged.cause);
-      return this.#release(bytes, undefined, {
-        action: "failed_open",
-        coverage: unreadBy(judged.cause),
-      });
+    if (!judged.ok || !decoded.ok) {
+      const cause = judged.ok ? "encoded_body" : judged.cause;
+      if (!this.#isOpen(cause)) return this.#refuseBody(cause);
+      return this.#release(bytes, piece, { action: "failed_open", coverage: unreadBy(cause) });
     }
     const answer = judged.value;
     this.#judgedMs = this.#context.ledger.elapsedMs - started;
     if (answer.refusal !== undefined) return this.#refuseBody(answer.refusal, answer);
     const mutated = answer.body !== undefined;
-    const action = form === "error" ? "provider_error" : mutated ? "mutated" : undefined;
-    return this.#release(bytes, answer.body, {
-      ...this.#answerFacts(answer),
+    const action: Outcome | undefined =
+      form === "error" ? "provider_error" : mutated ? "mutated" : undefined;
+    const facts = {
+      ...wholeFacts(answer, this.#judgedMs),
       ...(action === undefined ? {} : { action }),
-    });
+    };
+    const remove = coding === "identity" ? [] : ["content-encoding"];
+    return this.#release(answer.body ?? decoded.value, piece, facts, { set: [], remove });
   }
 
   /** An error that nobody here can read keeps its status, so that clients retry it, and gets another body. */
-  async #errorInOurWords(dialect: Dialect): Promise<BodyReply> {
+  #errorInOurWords(dialect: Dialect, piece: Uint8Array): Promise<BodyReply> {
     const reason = "unsupported_media_type";
     const refusal = { reason, status: this.#status, decisionId: this.#context.ledger.id } as const;
     const body = Buffer.from(dialect.refusalBody(refusal));
     const facts = { action: "provider_error", coverage: unreadBy(reason) } as const;
-    const reply = await this.#release(body, body, facts);
-    if (reply.kind !== "replace") return reply;
-    const set = [...reply.edits.set, ["content-type", "application/json"] as const];
-    return { ...reply, edits: { ...reply.edits, set } };
+    const set = [["content-type", "application/json"]] as const;
+    return this.#release(body, piece, facts, { set, remove: ["content-encoding"] });
   }
 
   /** Records the outcome, then lets a whole body go. */
   async #release(
-    original: Uint8Array,
-    body: Uint8Array | undefined,
+    body: Uint8Array,
+    piece: Uint8Array,
     facts: OutcomeFacts,
+    edits = NO_EDITS,
   ): Promise<BodyReply> {
-    this.#bytesOut = (body ?? original).length;
+    this.#bytesOut = body.length;
     if (!(await this.#finish(facts))) {
       return { kind: "refuse", reply: this.#localReply("audit_unavailable") };
     }
-    return body === undefined ? PASS : { kind: "replace", body, edits: lengthOf(body) };
+    if (body === piece) return PASS;
+    const set = [...lengthOf(body).set, ...edits.set];
+    return { kind: "replace", body, edits: { set, remove: edits.remove } };
   }
 
   async #refuseBody(reason: Reason, seen?: ResponseDecision): Promise<BodyReply> {
     const facts =
       seen === undefined
         ? { coverage: isCause(reason) ? unreadBy(reason) : { state: "full" as const } }
-        : this.#answerFacts(seen);
+        : wholeFacts(seen, this.#judgedMs);
     return { kind: "refuse", reply: await this.#refuse(reason, facts) };
   }
 
@@ -223,80 +268,68 @@ export class ResponseSide {
   }
 
   async #step(state: Live, bytes: Uint8Array, endOfStream: boolean): Promise<BodyReply> {
-    const { live } = state;
+    const { live, decoder, kept } = state;
+    const plain = await decoder?.push(bytes, endOfStream ? "ended" : "more");
+    if (plain?.ok === false) return this.#refuseLive(state, plain.cause, []);
     const started = this.#context.ledger.elapsedMs;
-    const run = guarded(() => live.push(bytes, endOfStream));
+    const run = guarded(() => live.push(plain?.value ?? bytes, endOfStream));
     if (!run.ok) return this.#refuseLive(state, run.cause, []);
     this.#judgedMs += this.#context.ledger.elapsedMs - started;
     const step = run.value;
     if (step.kind === "refuse") return this.#refuseLive(state, step.reason, step.bytes);
-    const out = Buffer.concat(step.bytes);
-    this.#bytesOut += out.length;
-    if (endOfStream || live.terminal) {
-      const action = this.#liveAction(live);
-      const facts = { ...this.#liveFacts(live), ...(action === undefined ? {} : { action }) };
-      if (!(await this.#finish(facts))) return this.#refuseLive(state, "audit_unavailable", []);
+    for (const part of step.bytes) kept.push(part);
+    const isOver = endOfStream || live.terminal;
+    if (!this.#headersOut && !isOver && !live.hasSpoken && sizeOf(kept) <= MAX_KEPT_BYTES) {
+      return WITHHOLD;
     }
+    const out = Buffer.concat(kept.splice(0));
+    if (isOver) {
+      const action = liveAction(live.evidence);
+      const facts = { ...this.#liveFacts(live), ...(action === undefined ? {} : { action }) };
+      const output = { released_bytes: this.#bytesOut + out.length };
+      if (!(await this.#finish({ ...facts, output }))) {
+        return this.#refuseLive(state, "audit_unavailable", []);
+      }
+    }
+    this.#bytesOut += out.length;
+    this.#headersOut ||= isOver || out.length > 0;
     if (endOfStream) {
-      live.close();
+      closeLive(state);
       this.#state = { kind: "ended" };
     }
-    return out.equals(bytes) ? PASS : { kind: "replace", body: out, edits: NO_EDITS };
+    if (decoder === undefined && out.equals(bytes)) return PASS;
+    return out.length === 0 ? WITHHOLD : { kind: "replace", body: out, edits: NO_EDITS };
   }
 
-  /** The client has its headers: the refusal is an event, and after it nothing more leaves. */
-  async #refuseLive(
-    { live, dialect }: Live,
-    reason: Reason,
-    bytes: readonly Uint8Array[],
-  ): Promise<BodyReply> {
+  /** Nothing more leaves. The client that has its headers already gets the refusal as an event. */
+  async #refuseLive(state: Live, reason: Reason, bytes: readonly Uint8Array[]): Promise<BodyReply> {
+    const { live, dialect, kept } = state;
     const { ledger } = this.#context;
     this.#state = { kind: "refused" };
-    live.close();
+    closeLive(state);
     // Bytes behind the terminal event: the client has its whole answer, and its outcome is written.
-    if (ledger.outcomeWritten && reason !== "audit_unavailable") return CLEAR;
+    if (ledger.outcomeWritten && reason !== "audit_unavailable") return WITHHOLD;
+    if (!this.#headersOut) {
+      return { kind: "refuse", reply: await this.#refuse(reason, this.#liveFacts(live)) };
+    }
     const refusal = { reason, status: refusalStatus(reason), decisionId: ledger.id };
+    const before = [...kept, ...bytes];
     // The last frame may have come without its blank line; one too many does no harm.
-    const gap = bytes.length > 0 && !endsFrame(bytes.at(-1)) ? "\n\n" : "";
+    const gap = before.length > 0 && !endsFrame(before.at(-1)) ? "\n\n" : "";
     const event = Buffer.from(`${gap}${dialect.refusalEvent(refusal)}`);
-    for (const part of bytes) this.#bytesOut += part.length;
-    const body = Buffer.concat([...bytes, event]);
+    this.#bytesOut += sizeOf(before);
     const facts = { ...this.#liveFacts(live), reason, action: refusedAction(reason) };
     // Without a record only the event leaves, and not the text in front of it.
-    if (await this.#finish(facts)) return { kind: "replace", body, edits: NO_EDITS };
+    if (await this.#finish(facts)) return { kind: "end", body: Buffer.concat([...before, event]) };
     const unrecorded = { ...refusal, reason: "audit_unavailable" } as const;
-    const alone = Buffer.from(dialect.refusalEvent(unrecorded));
-    return { kind: "replace", body: alone, edits: NO_EDITS };
-  }
-
-  #liveAction({ evidence }: LiveResponse): Outcome | undefined {
-    if (evidence.opened !== undefined) return "failed_open";
-    if (evidence.providerFailed) return "provider_error";
-    const refusedCall = evidence.tools.some(({ verdict }) => verdict !== "allow");
-    return evidence.mutation !== undefined || refusedCall ? "mutated" : undefined;
-  }
-
-  #answerFacts(answer: ResponseDecision): OutcomeFacts {
-    return {
-      served: answer.served,
-      controls: responseControls(answer, this.#judgedMs),
-      findings: answer.findings,
-      tools: answer.tools,
-      coverage: readAll(answer.media),
-    };
+    return { kind: "end", body: Buffer.from(dialect.refusalEvent(unrecorded)) };
   }
 
   #liveFacts({ evidence }: LiveResponse): OutcomeFacts {
-    const { findings, tools, media, opened, model } = evidence;
-    const served =
-      model === undefined ? {} : { served: label(model.reveal(), this.#context.printable) };
-    return {
-      ...served,
-      controls: responseControls(evidence, this.#judgedMs),
-      findings,
-      tools,
-      coverage: opened === undefined ? readAll(media) : { state: "partial", cause: opened },
-    };
+    return liveFacts(evidence, {
+      judgedMs: this.#judgedMs,
+      printable: this.#context.printable,
+    });
   }
 
   #finish(facts: OutcomeFacts): Promise<boolean> {
@@ -307,6 +340,10 @@ export class ResponseSide {
       ...facts.output,
     };
     return this.#context.ledger.finish({ status: this.#status, ...facts, output });
+  }
+
+  #bodyLimit(): number {
+    return this.#context.decision.policy?.settings.egress.limits.bodyBytes ?? 0;
   }
 
   #isOpen(cause: Cause): boolean {
@@ -336,16 +373,16 @@ export class ResponseSide {
   }
 }
 
+function closeLive({ live, decoder }: Live): void {
+  live.close();
+  decoder?.close();
+}
+
+const sizeOf = (pieces: readonly Uint8Array[]): number =>
+  pieces.reduce((sum, { length }) => sum + length, 0);
+
 /** Whether bytes end with a line end: a whole frame does, an unterminated last one does not. */
 const endsFrame = (bytes: Uint8Array | undefined): boolean => {
   const last = bytes?.at(-1);
   return last === 0x0a || last === 0x0d;
 };
-
-/** A control's refusal is a denial; a cause means that Limen could not tell. */
-const refusedAction = (reason: Reason): Outcome => (isCause(reason) ? "failed_closed" : "denied");
-
-const unreadBy = (cause: Cause): Coverage => ({ state: "none", cause });
-
-const readAll = (media: boolean): Coverage =>
-  media ? { state: "partial", cause: "media_not_inspected" } : { state: "full" };

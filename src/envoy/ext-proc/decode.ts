@@ -4,14 +4,18 @@
  */
 import { LimenError } from "../../core/errors.ts";
 import type { Trust } from "../../core/identity.ts";
-import type { BodyChunk, Headers, RequestHead, ResponseHead } from "../../exchange/http.ts";
+import type {
+  BodyChunk,
+  BodyMode,
+  BodyModes,
+  Headers,
+  RequestHead,
+  ResponseHead,
+} from "../../exchange/http.ts";
 import { identityOf } from "../identity.ts";
 import { entryOf, fieldOf, textOf } from "../struct.ts";
 
 export type Direction = "request" | "response";
-
-/** How Envoy sends bodies on this stream; only said in its first message, from 1.34 on. */
-export type BodyModes = { readonly request: string; readonly response: string };
 
 export type EnvoyEvent =
   | { readonly kind: "request_headers"; readonly head: RequestHead }
@@ -24,6 +28,7 @@ export type EnvoyEvent =
 export type EnvoyMessage = {
   /** Undefined for messages that ask for no reply: flow control, unknown kinds without a payload. */
   readonly event: EnvoyEvent | undefined;
+  /** How Envoy sends bodies on this stream; only said in its first message, from 1.34 on. */
   readonly modes: BodyModes | undefined;
   /** Nothing that is replied is read: no replies. */
   readonly observed: boolean;
@@ -57,9 +62,18 @@ export function decode(message: unknown, trust: Trust): EnvoyMessage {
   return { event: decodeEvent(fields, trust), modes, observed };
 }
 
+const MODES: ReadonlyMap<unknown, BodyMode> = new Map([
+  ["BUFFERED", "buffered"],
+  ["STREAMED", "streamed"],
+  ["FULL_DUPLEX_STREAMED", "duplex"],
+]);
+
+/** Partly shown is not shown; GRPC shows a body that is there before its headers are answered, and no other. */
+const decodeMode = (word: unknown): BodyMode => MODES.get(word) ?? "hidden";
+
 const decodeModes = (config: Wire): BodyModes => ({
-  request: String(config["request_body_mode"] ?? "NONE"),
-  response: String(config["response_body_mode"] ?? "NONE"),
+  request: decodeMode(config["request_body_mode"]),
+  response: decodeMode(config["response_body_mode"]),
 });
 
 function decodeEvent(fields: Wire, trust: Trust): EnvoyEvent | undefined {

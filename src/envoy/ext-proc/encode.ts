@@ -3,7 +3,8 @@
  * `raw_value` (Envoy reads no other), a mode override names both body modes (an unset one means no inspection), a
  * refusal always has a status (without one Envoy answers 200).
  */
-import type { BodyReply, HeaderEdits, HeadersReply, LocalReply } from "../../exchange/http.ts";
+import type { BodyMode, BodyReply, HeaderEdits, LocalReply } from "../../exchange/http.ts";
+import { NO_EDITS } from "../../exchange/http.ts";
 import type { Direction } from "./decode.ts";
 
 type Message = Readonly<Record<string, unknown>>;
@@ -11,40 +12,61 @@ type Message = Readonly<Record<string, unknown>>;
 /** A reply on the wire; `last`: nothing may be written after it. */
 export type Encoded = { readonly message: Message; readonly last: boolean };
 
-export function encodeHeadersReply(direction: Direction, reply: HeadersReply): Encoded {
-  if (reply.kind === "refuse") return encodeRefusal(reply.reply);
-  const response = { header_mutation: encodeEdits(reply.edits) };
-  const override =
-    reply.responseBody === undefined ? {} : { mode_override: modeOverride(reply.responseBody) };
-  return { message: { [`${direction}_headers`]: { response }, ...override }, last: false };
+/** Largest piece of a body in full duplex: the protocol says 64 KiB for the whole message. */
+const MAX_PIECE_BYTES = 62_000;
+
+/** @param stream that the response's body is to come in pieces from here on, and how the request's comes */
+export function encodeHeaders(
+  direction: Direction,
+  edits: HeaderEdits,
+  stream?: { readonly request: BodyMode },
+): Encoded {
+  const response = { header_mutation: encodeEdits(edits) };
+  const mode = stream === undefined ? {} : { mode_override: streamedResponse(stream.request) };
+  return { message: { [`${direction}_headers`]: { response }, ...mode }, last: false };
 }
 
-/** @returns undefined for a message that gets no reply */
-export function encodeBodyReply(direction: Direction, reply: BodyReply): Encoded | undefined {
-  switch (reply.kind) {
-    case "silent":
-      return undefined;
-    case "refuse":
-      return encodeRefusal(reply.reply);
-    case "pass": {
-      const response = { header_mutation: encodeEdits(reply.edits) };
-      return { message: { [`${direction}_body`]: { response } }, last: false };
-    }
-    case "replace": {
-      // An empty `body` is a replacement that Envoy reads as "unchanged" in some releases: say clear instead.
-      const mutation = reply.body.length === 0 ? { clear_body: true } : { body: reply.body };
-      const response = { header_mutation: encodeEdits(reply.edits), body_mutation: mutation };
-      return { message: { [`${direction}_body`]: { response } }, last: false };
-    }
-  }
+/** The one reply to a body message in the buffered and streamed modes. */
+export function encodeBody(
+  direction: Direction,
+  reply: Exclude<BodyReply, { kind: "refuse" | "silent" }>,
+): Encoded {
+  const edits = "edits" in reply ? reply.edits : NO_EDITS;
+  const response = { header_mutation: encodeEdits(edits), ...bodyMutation(reply) };
+  return { message: { [`${direction}_body`]: { response } }, last: false };
 }
 
-export const encodeTrailersReply = (direction: Direction): Encoded => ({
+function bodyMutation(reply: Exclude<BodyReply, { kind: "refuse" | "silent" }>): Message {
+  if (reply.kind === "pass") return {};
+  // An empty `body` is a replacement that Envoy reads as "unchanged" in some releases: say clear instead.
+  const isEmpty = reply.kind === "withhold" || reply.body.length === 0;
+  return { body_mutation: isEmpty ? { clear_body: true } : { body: reply.body } };
+}
+
+/** Bytes of a body in full duplex, where nothing but what we send leaves; at least one message. */
+export function encodePieces(
+  direction: Direction,
+  bytes: Uint8Array,
+  end: "last" | "more",
+): readonly Encoded[] {
+  const pieces: Encoded[] = [];
+  let at = 0;
+  do {
+    const body = bytes.subarray(at, at + MAX_PIECE_BYTES);
+    at += MAX_PIECE_BYTES;
+    const streamed_response = { body, end_of_stream: end === "last" && at >= bytes.length };
+    const response = { body_mutation: { streamed_response } };
+    pieces.push({ message: { [`${direction}_body`]: { response } }, last: false });
+  } while (at < bytes.length);
+  return pieces;
+}
+
+export const encodeTrailers = (direction: Direction): Encoded => ({
   message: { [`${direction}_trailers`]: {} },
   last: false,
 });
 
-function encodeRefusal({ status, headers, body, details }: LocalReply): Encoded {
+export function encodeRefusal({ status, headers, body, details }: LocalReply): Encoded {
   const response = {
     status: { code: status },
     headers: encodeEdits({ set: headers, remove: [] }),
@@ -54,12 +76,22 @@ function encodeRefusal({ status, headers, body, details }: LocalReply): Encoded 
   return { message: { immediate_response: response }, last: true };
 }
 
-/** Both body modes, always, and the others spelled out: Envoy compares them with its allowed_override_modes. */
-const modeOverride = (response: "buffered" | "streamed"): Message => ({
+const MODES = {
+  hidden: "NONE",
+  buffered: "BUFFERED",
+  streamed: "STREAMED",
+  duplex: "FULL_DUPLEX_STREAMED",
+} as const satisfies Record<BodyMode, string>;
+
+/**
+ * Both body modes, always: the override counts for the request too. The others are spelled out, because Envoy
+ * compares all of them with its allowed_override_modes.
+ */
+const streamedResponse = (request: BodyMode): Message => ({
   request_header_mode: "SEND",
   response_header_mode: "SEND",
-  request_body_mode: "BUFFERED",
-  response_body_mode: response === "streamed" ? "STREAMED" : "BUFFERED",
+  request_body_mode: MODES[request],
+  response_body_mode: "STREAMED",
   request_trailer_mode: "SKIP",
   response_trailer_mode: "SKIP",
 });

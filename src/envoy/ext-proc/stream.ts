@@ -1,24 +1,21 @@
 /**
- * One Process call: messages of Envoy in, one reply to each out. Every direction is worked off in order by its own
- * lane, so that a slow verdict in one never blocks the other; both write through the same call. What the messages
- * mean is `exchange.ts`; what ends the call is `call.ts`.
+ * One Process call: messages of Envoy in, replies out. Every direction is worked off in order by its own lane, so
+ * that a slow verdict in one never blocks the other; both write through the same call. What the messages mean is
+ * `exchange.ts`, which replies Envoy's mode asks for `side.ts`, what ends the call `call.ts`.
  */
 import { status as Code } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Trust } from "../../core/identity.ts";
 import type { Exchange } from "../../exchange/exchange.ts";
+import type { BodyModes, RequestHead, ResponseHead } from "../../exchange/http.ts";
 import { type Call, StatusError } from "../call.ts";
-import { type BodyModes, type Direction, decode, type EnvoyEvent } from "./decode.ts";
-import {
-  type Encoded,
-  encodeBodyReply,
-  encodeHeadersReply,
-  encodeTrailersReply,
-} from "./encode.ts";
+import { type Direction, decode, type EnvoyEvent } from "./decode.ts";
+import type { Encoded } from "./encode.ts";
+import { Side } from "./side.ts";
 
 export type ProcessDeps = {
   readonly clock: Clock;
-  readonly openExchange: () => Exchange;
+  readonly openExchange: (modes: BodyModes) => Exchange;
   /** What of Envoy's words about the sender is believed. */
   readonly trust: Trust;
   /** Longest time from a message to its reply. Envoy's own timer does not protect streamed bodies. */
@@ -33,88 +30,114 @@ export async function processStream(
   call: Call<object>,
   deps: ProcessDeps,
 ): Promise<void> {
-  const exchange = deps.openExchange();
-  const answerer = new Answerer(exchange, call);
-  const lanes = {
-    request: new Lane(answerer, call, deps),
-    response: new Lane(answerer, call, deps),
-  };
+  let conversation: Conversation | undefined;
   try {
     for await (const message of from) {
       const { event, modes, observed } = decode(message, deps.trust);
-      if (modes !== undefined) checkModes(modes);
-      if (event === undefined || observed) continue;
-      await lanes[directionOf(event)].push(event);
+      if (event === undefined) continue;
+      conversation ??= new Conversation(modes ?? (observed ? UNSEEN : unknownModes()), call, deps);
+      await (observed ? conversation.observe(event) : conversation.take(event));
     }
   } finally {
     // Cancelling stops the talk, never the record.
-    await lanes.request.idle();
-    await lanes.response.idle();
-    await exchange.close();
+    await conversation?.close();
   }
 }
 
-const directionOf = (event: EnvoyEvent): Direction =>
-  event.kind.startsWith("request") ? "request" : "response";
+/** In observability mode Envoy does not say how it sends bodies, and it does not matter. */
+const UNSEEN: BodyModes = { request: "hidden", response: "hidden" };
 
-/** A stream on which Envoy would not show us a body is refused: its exchange would pass unread. */
-function checkModes({ request, response }: BodyModes): void {
-  if (request === "BUFFERED" && response === "BUFFERED") return;
+/** Without them nobody knows whether a body will come: the exchange could pass unread. */
+function unknownModes(): never {
   throw new StatusError(
     Code.FAILED_PRECONDITION,
-    "limen: processing_mode must be BUFFERED for request and response bodies",
+    "limen: protocol_config is missing: use Envoy 1.36 or newer",
   );
 }
 
-/** Turns one event into one reply and writes it, unless the call is over. */
-class Answerer {
+/** The two directions of one stream, over one exchange and one call. */
+class Conversation {
   readonly #exchange: Exchange;
   readonly #call: Call<object>;
+  readonly #request: Side<RequestHead>;
+  readonly #response: Side<ResponseHead>;
+  readonly #lanes: Readonly<Record<Direction, Lane>>;
   /** Set by the reply that may have no other behind it (CVE-2026-47207). */
-  #over = false;
+  #isOver = false;
 
-  constructor(exchange: Exchange, call: Call<object>) {
+  constructor(modes: BodyModes, call: Call<object>, deps: ProcessDeps) {
+    const exchange = deps.openExchange(modes);
     this.#exchange = exchange;
     this.#call = call;
+    this.#request = new Side("request", modes, {
+      headers: (head) => exchange.requestHeaders(head),
+      body: (chunk) => exchange.requestBody(chunk),
+    });
+    this.#response = new Side("response", modes, {
+      headers: (head) => exchange.responseHeaders(head),
+      body: (chunk) => exchange.responseBody(chunk),
+    });
+    const answer = (event: EnvoyEvent): Promise<void> => this.#answer(event);
+    this.#lanes = {
+      request: new Lane(answer, call, deps),
+      response: new Lane(answer, call, deps),
+    };
   }
 
-  async answer(event: EnvoyEvent): Promise<void> {
-    if (this.#over) return;
-    const reply = await this.#reply(event);
-    if (reply === undefined || this.#over) return;
-    this.#over = reply.last;
-    await this.#call.send(reply.message);
+  /** Resolves when there is room for another event of its direction. */
+  take(event: EnvoyEvent): Promise<void> {
+    return this.#lanes[event.kind.startsWith("request") ? "request" : "response"].push(event);
   }
 
-  async #reply(event: EnvoyEvent): Promise<Encoded | undefined> {
+  /** Nothing that is said here is heard: the exchange is on record as one that nobody judged. */
+  async observe(event: EnvoyEvent): Promise<void> {
+    if (event.kind === "request_headers") await this.#exchange.observe(event.head);
+  }
+
+  async close(): Promise<void> {
+    await this.#lanes.request.idle();
+    await this.#lanes.response.idle();
+    await this.#exchange.close();
+  }
+
+  async #answer(event: EnvoyEvent): Promise<void> {
+    if (this.#isOver) return;
+    for (const { message, last } of await this.#replies(event)) {
+      if (this.#isOver) return;
+      this.#isOver = last;
+      await this.#call.send(message);
+    }
+  }
+
+  #replies(event: EnvoyEvent): Promise<readonly Encoded[]> {
     switch (event.kind) {
       case "request_headers":
-        return encodeHeadersReply("request", await this.#exchange.requestHeaders(event.head));
+        return this.#request.headers(event.head);
       case "request_body":
-        return encodeBodyReply("request", await this.#exchange.requestBody(event.chunk));
-      case "response_headers":
-        return encodeHeadersReply("response", await this.#exchange.responseHeaders(event.head));
-      case "response_body":
-        return encodeBodyReply("response", await this.#exchange.responseBody(event.chunk));
+        return this.#request.body(event.chunk);
       case "request_trailers":
-        return encodeTrailersReply("request");
+        return this.#request.trailers();
+      case "response_headers":
+        return this.#response.headers(event.head);
+      case "response_body":
+        return this.#response.body(event.chunk);
       case "response_trailers":
-        return encodeTrailersReply("response");
+        return this.#response.trailers();
     }
   }
 }
 
 /** The messages of one direction, in order. Owns their deadlines. */
 class Lane {
-  readonly #answerer: Answerer;
+  readonly #answer: (event: EnvoyEvent) => Promise<void>;
   readonly #call: Call<object>;
   readonly #deps: ProcessDeps;
   #waiting = 0;
   #tail: Promise<void> = Promise.resolve();
   #room: (() => void) | undefined;
 
-  constructor(answerer: Answerer, call: Call<object>, deps: ProcessDeps) {
-    this.#answerer = answerer;
+  constructor(answer: (event: EnvoyEvent) => Promise<void>, call: Call<object>, deps: ProcessDeps) {
+    this.#answer = answer;
     this.#call = call;
     this.#deps = deps;
   }
@@ -141,7 +164,7 @@ class Lane {
     const before = this.#tail;
     try {
       await before;
-      if (!this.#call.gone.aborted) await this.#answerer.answer(event);
+      if (!this.#call.gone.aborted) await this.#answer(event);
     } catch (error) {
       this.#call.fail(error);
     } finally {

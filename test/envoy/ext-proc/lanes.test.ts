@@ -8,6 +8,7 @@ import { StatusError } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import type { BodyModes } from "../../../src/exchange/http.ts";
 import { NO_TRUST } from "../trust.ts";
 import { policyWith } from "./session.ts";
 
@@ -59,8 +60,16 @@ class Peer {
     };
     const policies = policyWith("{ingress: {passThrough: ['GET /v1/models']}}");
     const hold = new HoldBudget(2 ** 20);
-    const openExchange = () =>
-      new Exchange({ policies, recorder, clock, recorded: () => {}, closed: undefined, hold });
+    const openExchange = (modes: BodyModes) =>
+      new Exchange({
+        modes,
+        policies,
+        recorder,
+        clock,
+        recorded: () => {},
+        closed: undefined,
+        hold,
+      });
     const from = (async function* () {
       yield* messages;
     })();
@@ -111,15 +120,26 @@ describe("the stream handler", () => {
     { request_body_mode: "NONE", response_body_mode: "BUFFERED" },
     { request_body_mode: "BUFFERED_PARTIAL", response_body_mode: "BUFFERED" },
     { request_body_mode: "BUFFERED", response_body_mode: "NONE" },
-    { request_body_mode: "BUFFERED", response_body_mode: "STREAMED" },
+    { request_body_mode: "GRPC", response_body_mode: "FULL_DUPLEX_STREAMED" },
     {},
   ]) {
-    it(`refuses a stream with the modes ${JSON.stringify(weak)}`, async () => {
+    it(`refuses a request that the modes ${JSON.stringify(weak)} do not show, on record`, async () => {
       const peer = new Peer();
-      await assert.rejects(peer.run([head(CHAT, weak)]), { code: Code.FAILED_PRECONDITION });
-      assert.deepEqual(peer.replies, []);
+      await peer.run([head(CHAT, weak), body]);
+      assert.deepEqual(kinds(peer), ["immediate_response"]);
+      const [decision, outcome] = peer.records;
+      assert.ok(decision?.type === "request.decision" && outcome?.type === "response.outcome");
+      assert.equal(decision.verdict.reason, "body_not_shown");
+      assert.equal(outcome.verdict.action, "failed_closed");
     });
   }
+
+  it("refuses a stream whose modes nobody tells", async () => {
+    const peer = new Peer();
+    const { protocol_config: _, ...silent } = head(CHAT);
+    await assert.rejects(peer.run([silent]), { code: Code.FAILED_PRECONDITION });
+    assert.deepEqual([peer.replies, peer.records], [[], []]);
+  });
 
   it("answers in order, one reply per message, and stops all its timers", async () => {
     const peer = new Peer();
@@ -130,8 +150,14 @@ describe("the stream handler", () => {
 
   it("gives no reply to messages that ask for none, and none in observability mode", async () => {
     const peer = new Peer();
-    await peer.run([{}, { ...head(CHAT), observability_mode: true }, { flow_control_init: {} }]);
+    const { protocol_config: _, ...silent } = head(CHAT);
+    const observed = [silent, body].map((message) => ({ ...message, observability_mode: true }));
+    await peer.run([{}, ...observed, { flow_control_init: {} }]);
     assert.deepEqual(peer.replies, []);
+    assert.deepEqual(
+      peer.records.map((record) => "verdict" in record && record.verdict.action),
+      ["bypassed", "bypassed"],
+    );
   });
 
   it("answers trailers, and writes nothing after a refusal", async () => {
@@ -166,7 +192,7 @@ describe("the stream handler", () => {
 
   it("passes a reply of Envoy's own that comes first of all, with both records", async () => {
     const peer = new Peer();
-    await peer.run([answered("ext_authz_denied")]);
+    await peer.run([{ ...answered("ext_authz_denied"), protocol_config: BUFFERED }]);
     assert.deepEqual(kinds(peer), ["response_headers"]);
     assert.deepEqual(
       peer.records.map(({ type }) => type),
@@ -190,7 +216,8 @@ describe("the stream handler", () => {
 
   it("keeps up with more messages than it lets wait", async () => {
     const peer = new Peer();
-    const get = head({ ":method": "GET", ":path": "/v1/models" });
+    const streamed = { request_body_mode: "STREAMED", response_body_mode: "BUFFERED" };
+    const get = head({ ":method": "GET", ":path": "/v1/models" }, streamed);
     const chunk = { request: "request_body", request_body: { body: Buffer.from("x") } };
     await peer.run([get, ...Array(500).fill(chunk)]);
     assert.equal(peer.replies.length, 501);

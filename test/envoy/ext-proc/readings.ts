@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { decode, type EnvoyEvent } from "../../../src/envoy/ext-proc/decode.ts";
-import { encodeBodyReply, encodeHeadersReply } from "../../../src/envoy/ext-proc/encode.ts";
+import { encodeBody, encodeHeaders } from "../../../src/envoy/ext-proc/encode.ts";
 import { externalProcessor } from "../../../src/envoy/proto.ts";
 import { NO_EDITS, PASS } from "../../../src/exchange/http.ts";
 import { NO_TRUST } from "../trust.ts";
@@ -56,10 +56,10 @@ export function agreeTo(bytes: Buffer): object {
   const { event } = decode(service.requestDeserialize(bytes), NO_TRUST);
   assert.ok(event !== undefined);
   const direction = event.kind.startsWith("request") ? "request" : "response";
-  if (event.kind.endsWith("_body")) return encodeBodyReply(direction, PASS)?.message ?? {};
+  if (event.kind.endsWith("_body")) return encodeBody(direction, PASS).message;
   const streamed =
     event.kind === "response_headers" &&
     event.head.headers.get("content-type")?.startsWith("text/event-stream") === true;
-  const mode = streamed ? ({ responseBody: "streamed" } as const) : {};
-  return encodeHeadersReply(direction, { kind: "pass", edits: NO_EDITS, ...mode }).message;
+  const stream = streamed ? ({ request: "buffered" } as const) : undefined;
+  return encodeHeaders(direction, NO_EDITS, stream).message;
 }

@@ -6,11 +6,11 @@ import protobuf from "google-protobuf";
 
 type Reader = InstanceType<typeof protobuf.BinaryReader>;
 type FieldType = "string" | "bytes" | "bool" | "enum" | "int32" | { readonly message: Schema };
-type Schema = () => Readonly<
+export type Schema = () => Readonly<
   Record<number, readonly [name: string, type: FieldType, many?: "many"]>
 >;
 
-const sub = (message: Schema): FieldType => ({ message });
+export const sub = (message: Schema): FieldType => ({ message });
 
 const headerValue: Schema = () => ({ 1: ["key", "string"], 3: ["raw_value", "bytes"] });
 const headerMap: Schema = () => ({ 1: ["headers", sub(headerValue), "many"] });
@@ -36,7 +36,7 @@ const mode: Schema = () => ({
   5: ["request_trailer_mode", "enum"],
   6: ["response_trailer_mode", "enum"],
 });
-const boolValue: Schema = () => ({ 1: ["value", "bool"] });
+export const boolValue: Schema = () => ({ 1: ["value", "bool"] });
 const headerValueOption: Schema = () => ({
   1: ["header", sub(headerValue)],
   2: ["append", sub(boolValue)],
@@ -46,14 +46,19 @@ const headerMutation: Schema = () => ({
   1: ["set_headers", sub(headerValueOption), "many"],
   2: ["remove_headers", "string", "many"],
 });
-const bodyMutation: Schema = () => ({ 1: ["body", "bytes"], 2: ["clear_body", "bool"] });
+const streamedResponse: Schema = () => ({ 1: ["body", "bytes"], 2: ["end_of_stream", "bool"] });
+const bodyMutation: Schema = () => ({
+  1: ["body", "bytes"],
+  2: ["clear_body", "bool"],
+  3: ["streamed_response", sub(streamedResponse)],
+});
 const common: Schema = () => ({
   2: ["header_mutation", sub(headerMutation)],
   3: ["body_mutation", sub(bodyMutation)],
 });
 const inner: Schema = () => ({ 1: ["response", sub(common)] });
 const trailersResponse: Schema = () => ({ 1: ["header_mutation", sub(headerMutation)] });
-const httpStatus: Schema = () => ({ 1: ["code", "int32"] });
+export const httpStatus: Schema = () => ({ 1: ["code", "int32"] });
 const immediate: Schema = () => ({
   1: ["status", sub(httpStatus)],
   2: ["headers", sub(headerMutation)],
@@ -123,7 +128,7 @@ function readMessage(reader: Reader, schema: Schema): Decoded {
   return decoded;
 }
 
-const decodeWith =
+export const decodeWith =
   (schema: Schema) =>
   (bytes: Uint8Array): Decoded =>
     readMessage(new protobuf.BinaryReader(bytes), schema);

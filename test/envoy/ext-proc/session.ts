@@ -1,6 +1,6 @@
 /**
  * Envoy's part of one exchange, in memory: sends messages to the real stream handler in the order and with the waits
- * of a real Envoy in profile P1, applies the replies, and says what upstream and client would have seen.
+ * of a real Envoy in the given body modes, applies the replies, and says what upstream and client would have seen.
  */
 import assert from "node:assert/strict";
 import { createAction } from "../../../src/action/action.ts";
@@ -11,6 +11,7 @@ import { createEgress } from "../../../src/egress/egress.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import type { BodyModes } from "../../../src/exchange/http.ts";
 import { createIngress } from "../../../src/ingress/ingress.ts";
 import { compile } from "../../../src/policy/compile.ts";
 import { parsePolicies } from "../../../src/policy/schema.ts";
@@ -34,12 +35,16 @@ type HttpRequest = {
   readonly method?: string;
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array;
+  /** Pieces are what a proxy that does not buffer would send one by one. */
+  readonly body?: Piece | readonly Piece[];
 };
+type Piece = string | Uint8Array;
 type HttpResponse = {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly chunks: readonly (string | Uint8Array)[];
+  readonly chunks: readonly Piece[];
+  /** The body ends by trailers; they are shown to the filter. */
+  readonly trailers?: "shown";
   /** `response.code_details`; a reply of Envoy's own has another. */
   readonly details?: string;
 };
@@ -69,8 +74,13 @@ type Mutation = {
     set_headers?: { header: { key: string; raw_value: Buffer } }[];
     remove_headers?: string[];
   };
-  body_mutation?: { body?: Buffer; clear_body?: boolean };
+  body_mutation?: {
+    body?: Buffer;
+    clear_body?: boolean;
+    streamed_response?: { body: Buffer; end_of_stream: boolean };
+  };
 };
+type BodyMode = "NONE" | "BUFFERED" | "STREAMED" | "FULL_DUPLEX_STREAMED";
 
 /** Messages in, replies out; `next` waits for the reply to what was sent last. */
 class Wire {
@@ -92,13 +102,16 @@ class Wire {
     this.#replies.push(reply);
     this.#heard();
   }
+  wake(): void {
+    this.#heard();
+  }
   async next(failed: () => unknown): Promise<Reply> {
-    while (this.#replies.length === 0) {
-      if (failed() !== undefined) throw failed();
+    while (this.#replies.length === 0 && failed() === undefined) {
       await new Promise<void>((resolve) => {
         this.#heard = resolve;
       });
     }
+    if (failed() !== undefined) throw failed();
     return this.#replies.shift() ?? {};
   }
   async *messages(): AsyncGenerator<object> {
@@ -127,6 +140,7 @@ function applied(headers: Record<string, string>, mutation: Mutation | undefined
 
 const bodyAfter = (mutation: Mutation | undefined, original: Uint8Array): Buffer => {
   const changed = mutation?.body_mutation;
+  assert.equal(changed?.streamed_response, undefined, "the form of full duplex in another mode");
   if (changed?.clear_body === true) return Buffer.alloc(0);
   return changed?.body === undefined ? Buffer.from(original) : Buffer.from(changed.body);
 };
@@ -144,7 +158,10 @@ export type Session = {
   readonly request: HttpRequest;
   readonly response?: HttpResponse;
   readonly route?: string;
+  /** BUFFERED both, when left out. */
+  readonly modes?: { readonly request: BodyMode; readonly response: BodyMode };
   readonly closed?: "overloaded";
+  readonly hold?: HoldBudget;
   /** Whether the log takes a record; all by default. */
   readonly durable?: (record: AuditRecord) => boolean;
 };
@@ -160,7 +177,7 @@ export async function runSession(session: Session): Promise<Seen> {
     fail: (error: unknown) => {
       failure ??= error;
       gone.abort();
-      wire.heard({});
+      wire.wake();
     },
     send: async (reply: object) => wire.heard(reply as Reply),
   };
@@ -171,13 +188,14 @@ export async function runSession(session: Session): Promise<Seen> {
       return taken;
     },
   };
-  const openExchange = () =>
+  const openExchange = (modes: BodyModes) =>
     new Exchange({
+      modes,
       policies: session.policies,
       recorder,
       clock,
       recorded: () => {},
-      hold: new HoldBudget(2 ** 30),
+      hold: session.hold ?? new HoldBudget(2 ** 30),
       closed: session.closed,
     });
   const done = processStream(wire.messages(), call, {
@@ -210,9 +228,12 @@ function refusal(reply: Reply): Talked["client"] | undefined {
   return { status: immediate.status.code, headers, body, parts: [], streamed: false };
 }
 
+const BUFFERED = { request: "BUFFERED", response: "BUFFERED" } as const;
+const piecesOf = (body: HttpRequest["body"]): Buffer[] =>
+  (Array.isArray(body) ? body : [body ?? ""]).map((piece) => Buffer.from(piece));
+
 async function talk(session: Session, wire: Wire, failed: () => unknown): Promise<Talked> {
-  const { request, response } = session;
-  const body = Buffer.from(request.body ?? "");
+  const { request, response, modes = BUFFERED } = session;
   const up: Record<string, string> = {
     ":method": request.method ?? "POST",
     ":path": request.path,
@@ -226,31 +247,111 @@ async function talk(session: Session, wire: Wire, failed: () => unknown): Promis
     request: "request_headers",
     request_headers: { headers: headerMap(up), end_of_stream },
     attributes: attributes({ "xds.route_name": session.route ?? "llm-main" }),
-    protocol_config: { request_body_mode: "BUFFERED", response_body_mode: "BUFFERED" },
+    protocol_config: { request_body_mode: modes.request, response_body_mode: modes.response },
   });
-  const head = await wire.next(failed);
-  let client = refusal(head);
-  if (client !== undefined) return { upstream: undefined, client };
-  applied(up, (head["request_headers"] as { response: Mutation }).response);
-  let sent: Uint8Array = body;
-  if (!end_of_stream) {
-    wire.push({ request: "request_body", request_body: { body, end_of_stream: true } });
-    const reply = await wire.next(failed);
-    client = refusal(reply);
-    if (client !== undefined) return { upstream: undefined, client };
-    const mutation = (reply["request_body"] as { response: Mutation }).response;
-    applied(up, mutation);
-    sent = bodyAfter(mutation, body);
-  }
-  const upstream = { body: Buffer.from(sent).toString(), headers: up };
+  const mode = end_of_stream ? "NONE" : modes.request;
+  const chunks = piecesOf(request.body);
+  const sent = await send({ wire, failed, direction: "request", mode, chunks, headers: up });
+  if ("refusal" in sent) return { upstream: undefined, client: sent.refusal };
+  const body = sent.parts.join("");
+  const upstream = { body: mode === "NONE" ? chunks.join("") : body, headers: up };
   assert.ok(response !== undefined, "the request reached the provider, which has no response");
-  return { upstream, client: await respond(response, wire, failed) };
+  return { upstream, client: await respond(response, modes.response, { wire, failed }) };
+}
+
+type Flow = {
+  readonly wire: Wire;
+  readonly failed: () => unknown;
+  readonly direction: "request" | "response";
+  readonly mode: BodyMode;
+  readonly chunks: readonly Buffer[];
+  /** Changed as the replies say. */
+  readonly headers: Record<string, string>;
+  readonly trailers?: "shown" | undefined;
+};
+type Sent =
+  | { readonly refusal: Talked["client"] }
+  | { readonly parts: readonly string[]; readonly streamed: boolean };
+
+/** Sends the body of one direction, whose headers have been sent, and reads the replies to both. */
+async function send(flow: Flow): Promise<Sent> {
+  if (flow.mode === "FULL_DUPLEX_STREAMED") return sendDuplex(flow);
+  const { wire, failed, direction, headers } = flow;
+  const head = await wire.next(failed);
+  const refused = refusal(head);
+  if (refused !== undefined) return { refusal: refused };
+  applied(headers, (head[`${direction}_headers`] as { response: Mutation }).response);
+  const override = head["mode_override"] as { response_body_mode: BodyMode } | undefined;
+  const mode = override?.response_body_mode ?? flow.mode;
+  if (mode === "NONE") return { parts: [], streamed: false };
+  const streamed = mode === "STREAMED";
+  // In BUFFERED mode Envoy sends the whole body as one message, in STREAMED as it comes, with an empty last one.
+  const { chunks, trailers } = flow;
+  const messages = streamed
+    ? [...chunks, ...(trailers ? [] : [Buffer.alloc(0)])]
+    : [Buffer.concat(chunks)];
+  const parts: string[] = [];
+  for (const [index, body] of messages.entries()) {
+    const end_of_stream = index === messages.length - 1 && trailers === undefined;
+    wire.push({ request: `${direction}_body`, [`${direction}_body`]: { body, end_of_stream } });
+    const reply = await wire.next(failed);
+    const late = refusal(reply);
+    const isReset = streamed && direction === "response";
+    if (late !== undefined && !isReset) return { refusal: late };
+    // After the headers have gone a refusal by status only resets the client.
+    if (late !== undefined) return { parts: [...parts, "[reset]"], streamed };
+    const mutation = (reply[`${direction}_body`] as { response: Mutation }).response;
+    // Too late for headers that have left.
+    if (!streamed) applied(headers, mutation);
+    parts.push(bodyAfter(mutation, body).toString());
+  }
+  if (trailers !== undefined) {
+    wire.push({ request: `${direction}_trailers`, [`${direction}_trailers`]: {} });
+    const reply = await wire.next(failed);
+    assert.ok(`${direction}_trailers` in reply);
+  }
+  return { parts, streamed };
+}
+
+/** Everything is sent at once; what leaves is what the replies hold. */
+async function sendDuplex(flow: Flow): Promise<Sent> {
+  const { wire, failed, direction, headers, chunks, trailers } = flow;
+  for (const [index, body] of chunks.entries()) {
+    const end_of_stream = index === chunks.length - 1 && trailers === undefined;
+    wire.push({ request: `${direction}_body`, [`${direction}_body`]: { body, end_of_stream } });
+  }
+  if (trailers !== undefined) {
+    wire.push({ request: `${direction}_trailers`, [`${direction}_trailers`]: {} });
+  }
+  const parts: string[] = [];
+  let isOpen = false;
+  for (;;) {
+    const reply = await wire.next(failed);
+    const refused = refusal(reply);
+    if (refused !== undefined)
+      return isOpen ? { parts: [...parts, "[reset]"], streamed: true } : { refusal: refused };
+    if (`${direction}_headers` in reply) {
+      assert.ok(!isOpen, "a second headers reply");
+      isOpen = true;
+      applied(headers, (reply[`${direction}_headers`] as { response: Mutation }).response);
+      if (chunks.length === 0) return { parts, streamed: false };
+      continue;
+    }
+    assert.ok(isOpen, "a body reply before the headers reply");
+    if (`${direction}_trailers` in reply) return { parts, streamed: true };
+    const { response } = reply[`${direction}_body`] as { response: Mutation };
+    const piece = response.body_mutation?.streamed_response;
+    assert.ok(piece !== undefined, "another form than that of full duplex");
+    assert.ok(piece.body.length <= 64_000);
+    parts.push(piece.body.toString());
+    if (piece.end_of_stream) return { parts, streamed: true };
+  }
 }
 
 async function respond(
   response: HttpResponse,
-  wire: Wire,
-  failed: () => unknown,
+  mode: BodyMode,
+  peer: Pick<Flow, "wire" | "failed">,
 ): Promise<Talked["client"]> {
   const down: Record<string, string> = {
     ":status": String(response.status ?? 200),
@@ -258,37 +359,23 @@ async function respond(
     ...response.headers,
   };
   const end_of_stream = response.chunks.length === 0;
-  wire.push({
+  peer.wire.push({
     request: "response_headers",
     response_headers: { headers: headerMap(down), end_of_stream },
     attributes: attributes({ "response.code_details": response.details ?? "via_upstream" }),
   });
-  const head = await wire.next(failed);
-  const refused = refusal(head);
-  if (refused !== undefined) return refused;
-  applied(down, (head["response_headers"] as { response: Mutation }).response);
-  const override = head["mode_override"] as { response_body_mode: string } | undefined;
-  const streamed = override?.response_body_mode === "STREAMED";
   const chunks = response.chunks.map((chunk) => Buffer.from(chunk));
-  // In BUFFERED mode Envoy sends the whole body as one message, in STREAMED as it comes, with an empty last one.
-  const messages = streamed ? [...chunks, Buffer.alloc(0)] : [Buffer.concat(chunks)];
-  const parts: string[] = [];
-  for (const [index, bytes] of end_of_stream ? [] : messages.entries()) {
-    const last = index === messages.length - 1;
-    wire.push({ request: "response_body", response_body: { body: bytes, end_of_stream: last } });
-    const reply = await wire.next(failed);
-    const late = refusal(reply);
-    if (late !== undefined) {
-      assert.ok(
-        !streamed,
-        "a refusal by status after the headers have gone only resets the client",
-      );
-      return late;
-    }
-    const mutation = (reply["response_body"] as { response: Mutation }).response;
-    applied(down, mutation);
-    parts.push(bodyAfter(mutation, bytes).toString());
-  }
+  const { trailers } = response;
+  const sent = await send({
+    ...peer,
+    direction: "response",
+    mode: end_of_stream && mode !== "FULL_DUPLEX_STREAMED" ? "NONE" : mode,
+    chunks,
+    headers: down,
+    trailers,
+  });
+  if ("refusal" in sent) return sent.refusal;
   const { ":status": status, ...headers } = down;
-  return { status: Number(status), headers, body: parts.join(""), parts, streamed };
+  const body = mode === "NONE" ? chunks.join("") : sent.parts.join("");
+  return { status: Number(status), headers, body, parts: sent.parts, streamed: sent.streamed };
 }

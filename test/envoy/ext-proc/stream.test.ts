@@ -1,7 +1,7 @@
 /** The promise "buffered and streamed agree, however bytes are cut", through the real stream handler. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { policyWith, runSession, type Seen } from "./session.ts";
+import { policyWith, runSession, type Seen, type Session } from "./session.ts";
 
 const policies = policyWith(`
   egress:
@@ -227,11 +227,21 @@ const turn = fc.record({
 });
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 10 });
 
-const run = (api: Api, chunks: readonly (string | Buffer)[], type: string): Promise<Seen> =>
+type Modes = NonNullable<Session["modes"]>;
+const mode = fc.constantFrom("BUFFERED", "STREAMED", "FULL_DUPLEX_STREAMED");
+const modes: fc.Arbitrary<Modes> = fc.record({ request: mode, response: mode });
+
+const run = (
+  api: Api,
+  chunks: readonly (string | Buffer)[],
+  type: string,
+  by?: Modes,
+): Promise<Seen> =>
   runSession({
     policies,
-    request: { path: api.path, body: JSON.stringify(api.request) },
+    request: { path: api.path, body: cut(Buffer.from(JSON.stringify(api.request)), [7, 30]) },
     response: { headers: { "content-type": type }, chunks },
+    ...(by && { modes: by }),
   });
 
 for (const [name, api] of Object.entries({ openai, anthropic })) {
@@ -239,12 +249,17 @@ for (const [name, api] of Object.entries({ openai, anthropic })) {
     it("gives the same verdict, text and calls whole and streamed, cut anywhere", async () => {
       let mutated = 0;
       await fc.assert(
-        fc.asyncProperty(turn, sizes, sizes, async (spoken, deltaSizes, byteSizes) => {
+        fc.asyncProperty(turn, sizes, sizes, modes, async (spoken, deltaSizes, byteSizes, by) => {
           const deltas = cut([...spoken.text], deltaSizes).map((points) => points.join(""));
           const bytes = Buffer.from(api.stream(spoken, deltas));
           const whole = await run(api, [api.whole(spoken)], "application/json");
           const once = await run(api, [bytes], "text/event-stream");
-          const many = await run(api, cut(bytes, byteSizes), "text/event-stream");
+          const many = await run(api, cut(bytes, byteSizes), "text/event-stream", by);
+          const pieces = cut(Buffer.from(api.whole(spoken)), byteSizes);
+          const inPieces = await run(api, pieces, "application/json", by);
+          assert.equal(withoutIds(inPieces.client.body), withoutIds(whole.client.body));
+          assert.deepEqual(verdictOf(inPieces), verdictOf(whole));
+          assert.equal(many.upstream?.body, JSON.stringify(api.request));
           assert.equal(withoutIds(many.client.body), withoutIds(once.client.body));
           assert.deepEqual(verdictOf(many), verdictOf(once));
           assert.deepEqual(verdictOf(once), verdictOf(whole));

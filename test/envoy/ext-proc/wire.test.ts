@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import type { EnvoyEvent } from "../../../src/envoy/ext-proc/decode.ts";
-import { encodeBodyReply, encodeHeadersReply } from "../../../src/envoy/ext-proc/encode.ts";
+import {
+  encodeBody,
+  encodeHeaders,
+  encodePieces,
+  encodeRefusal,
+} from "../../../src/envoy/ext-proc/encode.ts";
 import { NO_EDITS } from "../../../src/exchange/http.ts";
 import { bothReadings, serialize, VECTORS } from "./readings.ts";
 import { readResponse } from "./second-decoder.ts";
@@ -47,7 +52,7 @@ describe("ext_proc messages recorded from Envoy", () => {
 describe("ext_proc replies", () => {
   it("put header values where Envoy reads them, and overwrite", () => {
     const edits = { set: [["x-limen-decision", "allow"]] as const, remove: ["content-length"] };
-    const { message } = encodeHeadersReply("response", { kind: "pass", edits });
+    const { message } = encodeHeaders("response", edits);
     assert.deepEqual(readResponse(serialize(message)), {
       response_headers: {
         response: {
@@ -67,8 +72,7 @@ describe("ext_proc replies", () => {
   });
 
   it("name both body modes in an override, and every other mode", () => {
-    const reply = { kind: "pass", edits: NO_EDITS, responseBody: "streamed" } as const;
-    const { message } = encodeHeadersReply("response", reply);
+    const { message } = encodeHeaders("response", NO_EDITS, { request: "buffered" });
     assert.deepEqual(readResponse(serialize(message))["mode_override"], {
       request_header_mode: 1,
       response_header_mode: 1,
@@ -81,7 +85,7 @@ describe("ext_proc replies", () => {
 
   it("refuse with a status and let nothing follow", () => {
     const reply = { status: 403, headers: [], body: "{}", details: "limen_no_policy" };
-    const encoded = encodeHeadersReply("request", { kind: "refuse", reply });
+    const encoded = encodeRefusal(reply);
     assert.equal(encoded.last, true);
     assert.deepEqual(readResponse(serialize(encoded.message))["immediate_response"], {
       status: { code: 403 },
@@ -93,13 +97,36 @@ describe("ext_proc replies", () => {
 
   it("clear a body instead of replacing it by an empty one", () => {
     const body = { kind: "replace", body: new Uint8Array(0), edits: NO_EDITS } as const;
-    const encoded = encodeBodyReply("response", body);
-    assert.deepEqual(readResponse(serialize(encoded?.message ?? {})), {
+    const { message } = encodeBody("response", body);
+    assert.deepEqual(readResponse(serialize(message)), {
       response_body: { response: { header_mutation: {}, body_mutation: { clear_body: true } } },
     });
   });
 
-  it("do not answer what must not be answered", () => {
-    assert.equal(encodeBodyReply("response", { kind: "silent" }), undefined);
+  it("send a body in full duplex in pieces that fit, and mark the last", () => {
+    const bytes = Buffer.alloc(130_000, "abc");
+    const read = (end: "last" | "more", sent: Uint8Array = bytes) =>
+      encodePieces("request", sent, end).map(({ message }) => {
+        const { request_body } = readResponse(serialize(message)) as {
+          request_body: { response: { body_mutation: { streamed_response: object } } };
+        };
+        return request_body.response.body_mutation.streamed_response as {
+          body?: string;
+          end_of_stream?: boolean;
+        };
+      });
+    const pieces = read("last");
+    assert.deepEqual(
+      pieces.map(({ body, end_of_stream = false }) => [body?.length, end_of_stream]),
+      [
+        [62_000, false],
+        [62_000, false],
+        [6_000, true],
+      ],
+    );
+    assert.equal(pieces.map(({ body }) => body).join(""), bytes.toString());
+    assert.ok(read("more").every(({ end_of_stream = false }) => !end_of_stream));
+    assert.deepEqual(read("last", new Uint8Array(0)), [{ body: "", end_of_stream: true }]);
+    assert.equal(read("last", bytes.subarray(0, 124_000)).length, 2);
   });
 });
