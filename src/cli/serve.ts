@@ -182,6 +182,7 @@ class Service {
     const store = await openPolicyStore({
       paths: this.#config.policies,
       factories,
+      trust: this.#config.trust,
       clock: this.#clock,
       listener,
     });

@@ -6,11 +6,11 @@
 import { createHash } from "node:crypto";
 import { type Label, ownLabel } from "../core/brand.ts";
 import type { CallControl, RequestControl, TextControl } from "../core/control.ts";
-import { globMatch } from "../core/glob.ts";
 import type { EffectivePolicy, PolicySet, SelectionFacts } from "../core/policy.ts";
 import type { ActionSettings, EgressSettings, IngressSettings } from "../core/settings.ts";
 import { merge } from "./merge.ts";
 import type { PolicyDocument, PolicySpec } from "./schema.ts";
+import { anyMatches, type Matcher, matcherOf } from "./selector.ts";
 import { canonicalJson } from "./yaml.ts";
 
 /** How settings become controls; passed in, because policies know no control. */
@@ -55,46 +55,27 @@ export function compile(
     select(facts: SelectionFacts): EffectivePolicy | undefined {
       const known = facts.model !== undefined && facts.model.length <= MAX_MODEL_UNITS;
       const model = known ? facts.model : undefined;
-      const matching = policies.filter((policy) => policy.matches(facts, model));
+      const who = facts.identity.reveal();
+      const about = policies.filter(({ concerns }) => concerns(facts, model));
+      // Who is doubtful may be the one a policy is about: to pass it over would leave the looser ones.
+      if (who.doubtful && about.some(({ admits }) => admits !== undefined)) return undefined;
+      const matching = about.filter(({ admits }) => admits === undefined || admits(who));
       return matching.length === 0 ? undefined : effective(matching, deciding(matching, model));
     },
   });
 }
 
-type Policy = {
+type Policy = Matcher & {
   readonly index: number;
   readonly name: Label;
   readonly spec: PolicySpec;
   /** Globs of models that may be used; undefined: any. */
   readonly models: readonly string[] | undefined;
-  /** @param model undefined while unknown */
-  matches(facts: SelectionFacts, model: string | undefined): boolean;
 };
 
 function compilePolicy({ name, spec }: PolicyDocument, index: number): Policy {
-  const { routes, dialects, models } = spec.selector ?? {};
-  const byRoute = routes?.filter((entry) => !entry.startsWith("/")) ?? [];
-  const byPath = routes?.filter((entry) => entry.startsWith("/")).flatMap(pathGlobs) ?? [];
-  return {
-    index,
-    name,
-    spec,
-    models: spec.ingress?.models,
-    matches: (facts, model) =>
-      (routes === undefined ||
-        anyMatches(byRoute, facts.route) ||
-        anyMatches(byPath, facts.path)) &&
-      (dialects === undefined || facts.dialect === undefined || dialects.includes(facts.dialect)) &&
-      (models === undefined || model === undefined || anyMatches(models, model)),
-  };
+  return { index, name, spec, models: spec.ingress?.models, ...matcherOf(spec.selector) };
 }
-
-const anyMatches = (globs: readonly string[], text: string): boolean =>
-  globs.some((glob) => globMatch(glob, text));
-
-/** A path and what is below it: `/v1/chat` is not a prefix of `/v1/chats`. */
-const pathGlobs = (entry: string): readonly string[] =>
-  entry.endsWith("/") || entry.endsWith("*") ? [`${entry}*`] : [entry, `${entry}/*`];
 
 /**
  * Lists of models intersect, and globs have no intersection that is a glob. So the list that decides is

@@ -62,9 +62,20 @@ function outdone(
 function redundantGlobs(document: PolicyDocument): readonly Problem[] {
   const { selector, ingress, action } = document.spec;
   const rules = action?.rules ?? [];
+  const { identities } = selector ?? {};
+  const named = (key: "claims" | "headers"): readonly (readonly [Path, readonly string[]])[] =>
+    [...(identities?.[key] ?? [])].map(([name, globs]) => [
+      ["spec", "selector", "identities", key, name],
+      globs,
+    ]);
   const lists: readonly (readonly [Path, readonly string[] | undefined])[] = [
     [["spec", "selector", "routes"], selector?.routes],
     [["spec", "selector", "models"], selector?.models],
+    [["spec", "selector", "identities", "spiffe"], identities?.spiffe],
+    ...named("claims"),
+    ...named("headers"),
+    [["spec", "selector", "tenants"], selector?.tenants],
+    [["spec", "selector", "profiles"], selector?.profiles],
     [["spec", "ingress", "validation", "models"], ingress?.models],
     [["spec", "ingress", "passThrough"], ingress?.passThrough],
     ...rules.flatMap((rule, i): readonly (readonly [Path, readonly string[]])[] => [

@@ -5,7 +5,6 @@
 import { type Label, ownLabel } from "../core/brand.ts";
 import { CAUSES, type Cause, causes, policyKey } from "../core/cause.ts";
 import type { Problem } from "../core/errors.ts";
-import { DIALECTS } from "../core/inference.ts";
 import {
   type ActionRule,
   INJECTION_ACTIONS,
@@ -13,6 +12,7 @@ import {
   type PiiSettings,
   TEXT_ACTIONS,
 } from "../core/settings.ts";
+import { globs, MAX_GLOBS, selector } from "./selector.ts";
 import {
   type Decode,
   type Decoded,
@@ -28,7 +28,6 @@ import { type Place, parseYaml, problemAt, quote, type Source, type Value } from
 
 const MAX_POLICIES = 256;
 const MAX_RULES = 500;
-const MAX_GLOBS = 100;
 const MiB = 1024 ** 2;
 
 /** A Kubernetes name: it is printed in every record, so its alphabet is closed. */
@@ -52,21 +51,6 @@ const ruleName = text((value) => {
     ? undefined
     : { what: `${quote(value)} is not a rule id`, fix: NAME_FIX };
 });
-
-const globs = list(text(), { min: 1, max: MAX_GLOBS });
-
-/** `llm-*` is a glob on Envoy's route name; an entry that starts with `/` is about the request path. */
-const routes = list(
-  text((value) =>
-    value.includes("://")
-      ? {
-          what: `${quote(value)} is a URL`,
-          fix: "write an Envoy route name, or a path that starts with /",
-        }
-      : undefined,
-  ),
-  { min: 1, max: MAX_GLOBS },
-);
 
 /** Only methods that carry no prompt: a POST that passes would be a prompt nobody read. */
 const PASS = /^(GET|HEAD|OPTIONS) (\/\S*|\*)$/;
@@ -227,17 +211,7 @@ const failure = object((key) =>
 );
 
 const spec = object((key) => ({
-  selector: key.optional(
-    "selector",
-    object((selector) => ({
-      routes: selector.optional("routes", routes),
-      dialects: selector.optional(
-        "dialects",
-        list(word(DIALECTS, "a dialect"), { min: 1, max: MAX_GLOBS }),
-      ),
-      models: selector.optional("models", globs),
-    })),
-  ),
+  selector: key.optional("selector", selector),
   mode: key.optional("mode", mode),
   ingress: key.optional("ingress", ingress),
   egress: key.optional("egress", egress),

@@ -9,9 +9,11 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { LimenError, type Problem } from "../core/errors.ts";
+import type { Trust } from "../core/identity.ts";
 import type { PolicySet } from "../core/policy.ts";
 import { type ControlFactories, compile } from "./compile.ts";
 import { type PolicyDocument, parsePolicies } from "./schema.ts";
+import { unvouched } from "./unvouched.ts";
 import { inOrder, type Source } from "./yaml.ts";
 
 /** The policy that ships with Limen. */
@@ -50,6 +52,7 @@ export type PolicyStore = {
 export async function openPolicyStore(options: {
   readonly paths: readonly string[];
   readonly factories: ControlFactories;
+  readonly trust: Trust;
   readonly clock: Clock;
   readonly listener: (event: PolicyEvent) => void;
 }): Promise<PolicyStore> {
@@ -106,6 +109,8 @@ class Store implements PolicyStore {
 
   async #load(): Promise<PolicySet> {
     const documents = await loadPolicies(this.#options.paths);
+    const problems = unvouched(documents, this.#options.trust);
+    if (problems.length > 0) throw new LimenError("policy_invalid", inOrder(problems));
     try {
       return compile(documents, this.#options.factories);
     } catch (error) {

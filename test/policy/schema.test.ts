@@ -35,10 +35,10 @@ const rows: readonly Row[] = [
   },
   {
     name: "a key that nothing is like",
-    text: spec("{selector: {tenants: [acme]}}"),
-    where: "p.yaml:4:19 spec.selector.tenants",
-    what: '"tenants" is not a known key',
-    fix: "leave it out; known here: routes, dialects, models",
+    text: spec("{selector: {hostnames: [acme]}}"),
+    where: "p.yaml:4:19 spec.selector.hostnames",
+    what: '"hostnames" is not a known key',
+    fix: "leave it out; known here: routes, dialects, models, identities, tenants, profiles",
   },
   {
     name: "a key in the spelling of a cause",
@@ -253,7 +253,13 @@ describe("policy/schema", () => {
       policy(
         "all",
         `
-  selector: {routes: [llm, /v1/], dialects: [openai-chat], models: ["gpt-*"]}
+  selector:
+    routes: [llm, /v1/]
+    dialects: [openai-chat]
+    models: ["gpt-*"]
+    identities: {spiffe: ["spiffe://prod/*"], claims: {azp: [bot]}, headers: {x-team: [support]}}
+    tenants: [acme]
+    profiles: [refund-flow]
   mode: enforce
   ingress:
     limits: {bodyBytes: 1, messages: 2, maxOutputTokens: 3, jsonDepth: 4}
@@ -281,7 +287,18 @@ describe("policy/schema", () => {
     assert.equal(failure?.unknown_shape, "allow");
     assert.equal(failure?.malformed_json, undefined);
     assert.deepEqual(rest, {
-      selector: { routes: ["llm", "/v1/"], dialects: ["openai-chat"], models: ["gpt-*"] },
+      selector: {
+        routes: ["llm", "/v1/"],
+        dialects: ["openai-chat"],
+        models: ["gpt-*"],
+        identities: {
+          spiffe: ["spiffe://prod/*"],
+          claims: new Map([["azp", ["bot"]]]),
+          headers: new Map([["x-team", ["support"]]]),
+        },
+        tenants: ["acme"],
+        profiles: ["refund-flow"],
+      },
       mode: "enforce",
       ingress: {
         limits: { bodyBytes: 1, messages: 2, maxOutputTokens: 3, jsonDepth: 4 },

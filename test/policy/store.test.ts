@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createAction } from "../../src/action/action.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { LimenError } from "../../src/core/errors.ts";
-import { NOBODY } from "../../src/core/identity.ts";
+import { NOBODY, type Trust } from "../../src/core/identity.ts";
 import { ALLOW } from "../../src/core/verdict.ts";
 import { type ControlFactories, compile } from "../../src/policy/compile.ts";
 import {
@@ -15,6 +15,12 @@ import {
 } from "../../src/policy/store.ts";
 import { Folder, parse, policy } from "./files.ts";
 
+const trust: Trust = {
+  headers: ["x-team", "x-tenant"],
+  tenant: "x-tenant",
+  profile: undefined,
+  jwtPayload: "jwt",
+};
 const factories: ControlFactories = {
   ingress: () => ({ judgeRequest: () => ({ verdict: ALLOW, findings: [] }) }),
   egress: () => ({
@@ -78,7 +84,7 @@ async function opened(...paths: readonly string[]) {
     events.push(event);
     tell(event);
   };
-  const store = await openPolicyStore({ paths, factories, clock, listener });
+  const store = await openPolicyStore({ paths, factories, trust, clock, listener });
   const next = () =>
     new Promise<PolicyEvent>((resolve) => {
       tell = resolve;
@@ -95,6 +101,23 @@ describe("policy/store", () => {
     assert.equal(chosen?.settings.ingress.injection.document, "deny");
   });
   const facts = { route: "any", path: "/v1/messages", identity: NOBODY } as const;
+
+  it("refuses a set that asks for a header which the service does not trust", async () => {
+    using folder = new Folder();
+    const selects = (names: string): string => policy("a", `{selector: {${names}}}`);
+    const file = folder.write(
+      "a.yaml",
+      selects("tenants: [a], identities: {headers: {x-team: [b]}}"),
+    );
+    using store = await opened(file);
+    assert.deepEqual(store.store.current().names, ["a"]);
+    folder.write("a.yaml", selects("profiles: [a]"));
+    await store.store.reload();
+    const [event] = store.events;
+    assert.ok(event?.kind === "failed" && event.error.code === "policy_invalid");
+    assert.match(event.error.message, /spec\.selector\.profiles: limen\.yaml trusts no header/);
+    assert.deepEqual(store.store.current().names, ["a"]);
+  });
 
   it("reads the policy files of a folder, and nothing hidden or deeper", async () => {
     using folder = new Folder();
