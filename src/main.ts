@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import("./cli/serve.ts")).serve,
   init: async () => (await import("./cli/init.ts")).init,
   "policy check": async () => (await import("./cli/policy.ts")).policyCheck,
+  "envoy check": async () => (await import("./cli/envoy.ts")).envoyCheck,
   scan: async () => (await import("./cli/scan.ts")).scan,
   "audit keygen": async () => (await import("./cli/audit.ts")).auditKeygen,
   "audit verify": async () => (await import("./cli/audit.ts")).auditVerify,
@@ -24,6 +25,7 @@ const USAGE = `usage: limen COMMAND [ARGS]
   serve          the filter service: gRPC for Envoy, admin port, audit log
   init           write a starter limen.yaml and policy.yaml
   policy check   check policy files
+  envoy check    check Envoy configurations and EnvoyFilters
   scan           texts in, findings out
   audit keygen   make a signing key for an audit log
   audit verify   verify an audit log offline

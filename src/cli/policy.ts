@@ -1,8 +1,9 @@
 /** `limen policy check`: every error of every file at once, then the warnings. Thin over `policy/`. */
-import { LimenError, type Problem } from "../core/errors.ts";
+import { LimenError } from "../core/errors.ts";
 import { digestOf } from "../policy/compile.ts";
 import { lint } from "../policy/lint.ts";
 import { loadPolicies } from "../policy/store.ts";
+import { count, printed } from "./problems.ts";
 
 type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: string) => void };
 
@@ -54,13 +55,4 @@ export async function policyCheck(args: readonly string[], io: Io): Promise<numb
     }
     return error.code === "file_unreadable" ? 3 : 1;
   }
-}
-
-const count = (problems: readonly Problem[], noun: string): string =>
-  `${problems.length} ${noun}${problems.length === 1 ? "" : "s"}`;
-
-/** A problem for a terminal: where and what, the line with carets, what to write instead. */
-function printed(kind: "error" | "warning", { where, what, fix, excerpt }: Problem): string {
-  const lines = excerpt === undefined ? [] : excerpt.split("\n").map((line) => `  ${line}`);
-  return [`${kind}: ${where}: ${what}`, ...lines, `  fix: ${fix}`, "", ""].join("\n");
 }

@@ -189,7 +189,7 @@ export async function loadPolicies(paths: readonly string[]): Promise<readonly P
   const sources: Source[] = [];
   let size = 0;
   for (const path of await filesOf(paths, unreadable)) {
-    const text = await readPolicy(path, unreadable);
+    const text = await readText(path, MAX_BYTES, unreadable);
     if (text !== undefined) sources.push({ name: path, text });
     size += text?.length ?? 0;
     if (size > MAX_BYTES) {
@@ -233,7 +233,12 @@ async function filesOf(paths: readonly string[], problems: Problem[]): Promise<r
   return [...new Set(files)];
 }
 
-async function readPolicy(path: string, problems: Problem[]): Promise<string | undefined> {
+/** A regular file of UTF-8; undefined means that a problem was added. */
+export async function readText(
+  path: string,
+  maxBytes: number,
+  problems: Problem[],
+): Promise<string | undefined> {
   try {
     await using file = await open(path, "r");
     const info = await file.stat();
@@ -241,9 +246,9 @@ async function readPolicy(path: string, problems: Problem[]): Promise<string | u
       problems.push({ where: path, what: "this is not a file", fix: "name a regular file" });
       return undefined;
     }
-    const bytes = info.size > MAX_BYTES ? undefined : await file.readFile();
-    if (bytes === undefined || bytes.length > MAX_BYTES) {
-      const what = `the file is larger than ${MAX_BYTES} bytes`;
+    const bytes = info.size > maxBytes ? undefined : await file.readFile();
+    if (bytes === undefined || bytes.length > maxBytes) {
+      const what = `the file is larger than ${maxBytes} bytes`;
       problems.push({ where: path, what, fix: "split it" });
       return undefined;
     }

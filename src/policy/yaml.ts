@@ -89,7 +89,7 @@ export function problemAt(
 const byWhere = new Intl.Collator("en", { numeric: true });
 
 /** Problems as a reader meets them: by file, line and column. */
-export const inOrder = (problems: readonly Problem[]): readonly Problem[] =>
+export const inOrder = <P extends Problem>(problems: readonly P[]): readonly P[] =>
   problems.toSorted((a, b) => byWhere.compare(a.where, b.where));
 
 export const joinPath = (path: string, step: string | number): string => {

@@ -12,6 +12,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   detect: ["core"],
   telemetry: ["core"],
   policy: ["core"],
+  // Reads with places as policies are read, and tries patterns as Envoy will: with RE2.
+  "envoy-config": ["core", "detect", "policy"],
   audit: ["core"],
   ingress: ["core", "detect", "llm"],
   egress: ["core", "detect", "llm"],
@@ -47,12 +49,14 @@ const EFFECTS: Readonly<Record<string, readonly string[]>> = {
     "src/audit/file.ts",
     "src/config.ts",
     "src/envoy/server.ts", // the socket file that a dead process left
+    "src/envoy/tls-files.ts", // certificates
     "src/envoy/watchdog-thread.ts", // the last line on standard error
     "src/policy/store.ts",
   ],
   "node:fs/promises": ["src/policy/store.ts"],
   "node:http": ["src/admin.ts"],
-  "node:net": ["src/admin.ts", "src/config.ts", "src/envoy/server.ts"],
+  "node:net": ["src/admin.ts", "src/config.ts", "src/envoy/server.ts", "src/envoy/tls-port.ts"],
+  "node:tls": ["src/envoy/tls-files.ts", "src/envoy/tls-port.ts"],
   "node:sqlite": ["src/audit/lock.ts"], // its lock dies with the process
   "node:v8": ["src/envoy/watchdog-thread.ts"],
   "node:vm": ["src/envoy/watchdog-thread.ts"],

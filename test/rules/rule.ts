@@ -41,4 +41,4 @@ export const matches = (file: SourceFile, pattern: RegExp): readonly string[] =>
   );
 
 /** The room a source file stands in: its folder under `src`, or "top" for what is right in it. */
-export const roomOf = (path: string): string => /^src\/([a-z]+)\//.exec(path)?.[1] ?? "top";
+export const roomOf = (path: string): string => /^src\/([a-z-]+)\//.exec(path)?.[1] ?? "top";

@@ -1,0 +1,110 @@
+/** `limen envoy check`: what Envoy accepts and must not be in front of a model. Thin over `envoy-config/`. */
+import { parseArgs } from "node:util";
+import { LimenError, type Problem } from "../core/errors.ts";
+import { checkEnvoy, type Finding } from "../envoy-config/check.ts";
+import type { Limits } from "../envoy-config/rule.ts";
+import { merge } from "../policy/merge.ts";
+import { DEFAULT_POLICY, loadPolicies, readText } from "../policy/store.ts";
+import { count, printed } from "./problems.ts";
+
+type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: string) => void };
+
+const HELP = `limen envoy check [--json] [--policy FILE]... [--filter NAME] FILE...
+
+Reads Envoy configurations (YAML or JSON: bootstrap files, dumps of the admin port, files of resources) and
+Istio EnvoyFilters, each by itself, and reports what Envoy accepts and must not be in front of a model.
+
+  --policy FILE   the policies whose limits Envoy's buffers must hold; without it the built-in policy
+  --filter NAME   Limen's filter, or the cluster it asks; without it every filter called limen...
+  --json          one JSON object on standard output
+
+Exit code: 0 nothing or warnings only, 1 errors, 2 wrong usage, 3 a file cannot be read.
+
+  limen envoy check envoy.yaml
+  limen envoy check --policy policy.yaml envoy.yaml
+`;
+
+/** About ten seconds of parsing; dumps of a gateway are a few hundred kilobytes. */
+const MAX_BYTES = 4 * 1024 ** 2;
+
+/** @param args what follows `envoy check` */
+export async function envoyCheck(args: readonly string[], io: Io): Promise<number> {
+  const usage = parsed(args);
+  if (typeof usage === "string") {
+    io.stderr(`limen envoy check: ${usage}; see limen envoy check --help\n`);
+    return 2;
+  }
+  const { help, json, policies, filter, files } = usage;
+  if (help) {
+    io.stdout(HELP);
+    return 0;
+  }
+  const limits = limitsOf(await policiesAt(policies));
+  const unread: Problem[] = [];
+  const findings: Finding[] = [];
+  for (const name of files) {
+    const text = await readText(name, MAX_BYTES, unread);
+    if (text !== undefined) findings.push(...checkEnvoy({ name, text }, { filter, limits }));
+  }
+  if (unread.length > 0) throw new LimenError("file_unreadable", unread);
+  const errors = findings.filter(({ severity }) => severity === "error");
+  const warnings = findings.filter(({ severity }) => severity === "warning");
+  const ok = errors.length === 0;
+  if (json) io.stdout(`${JSON.stringify({ ok, errors, warnings })}\n`);
+  else {
+    for (const finding of findings) {
+      const what = `${finding.what} [${finding.rule}]`;
+      io.stderr(printed(finding.severity, { ...finding, what }));
+    }
+    const warned = warnings.length === 0 ? "" : `, ${count(warnings, "warning")}`;
+    if (ok) io.stdout(`ok: ${files.join(", ")}${warned}\n`);
+    else io.stderr(`${count(errors, "error")}${warned}\n`);
+  }
+  return ok ? 0 : 1;
+}
+
+type Usage = {
+  readonly help: boolean;
+  readonly json: boolean;
+  readonly policies: readonly string[];
+  readonly filter: string | undefined;
+  readonly files: readonly string[];
+};
+
+/** @returns a string: what is wrong with the arguments */
+function parsed(args: readonly string[]): Usage | string {
+  const strings = { type: "string", multiple: true } as const;
+  const flag = { type: "boolean", default: false } as const;
+  const help = { ...flag, short: "h" } as const;
+  const options = { help, json: flag, policy: strings, filter: { type: "string" } } as const;
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options,
+      allowPositionals: true,
+    });
+    if (positionals.length === 0 && !values.help) return "no file is named";
+    return {
+      help: values.help,
+      json: values.json,
+      policies: values.policy ?? [],
+      filter: values.filter,
+      files: positionals,
+    };
+  } catch (error) {
+    // Its sentences quote nothing but the operator's arguments.
+    return error instanceof Error ? (error.message.split(". ")[0] ?? "") : "wrong arguments";
+  }
+}
+
+const policiesAt = (paths: readonly string[]) =>
+  loadPolicies(paths.length === 0 ? [DEFAULT_POLICY] : paths);
+
+/** What the most generous document allows when it alone is in force. */
+function limitsOf(documents: Awaited<ReturnType<typeof loadPolicies>>): Limits {
+  const settings = documents.map(({ spec }) => merge([spec], []));
+  return {
+    requestBytes: Math.max(...settings.map(({ ingress }) => ingress.limits.bodyBytes)),
+    responseBytes: Math.max(...settings.map(({ egress }) => egress.limits.bodyBytes)),
+  };
+}
