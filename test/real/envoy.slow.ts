@@ -14,7 +14,9 @@ import { send } from "./raw.ts";
 import { CARD, EMAIL } from "./scenarios.ts";
 import { ask, openaiAt } from "./sdk.ts";
 
-const FILES = (["envoy", "strict-stream"] as const).map((profile) => profileFile(profile));
+const FILES = (["envoy", "strict-stream", "ext-authz"] as const).map((profile) =>
+  profileFile(profile),
+);
 
 describe("envoy/envoy.yaml", () => {
   let dir: string;
