@@ -4,6 +4,7 @@
  * in pieces, and the headers reply waits until the first of them is due.
  */
 import { status as Code } from "@grpc/grpc-js";
+import { LimenError } from "../../core/errors.ts";
 import type {
   BodyChunk,
   BodyMode,
@@ -44,7 +45,7 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
   /** The headers reply that waits, in full duplex. */
   #waiting: HeaderEdits | undefined;
   /** `complete`: Envoy has sent all of it. `cut`: we have ended it, whatever Envoy still sends. */
-  #phase: "open" | "complete" | "cut" = "open";
+  #phase: "before" | "open" | "complete" | "cut" = "before";
   #isWhole = false;
 
   constructor(direction: Direction, modes: BodyModes, judge: Judge<Head>) {
@@ -55,6 +56,8 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
   }
 
   async headers(head: Head): Promise<readonly Encoded[]> {
+    if (this.#phase !== "before") throw outOfOrder("headers of a direction come twice");
+    this.#phase = "open";
     const reply = await this.#judge.headers(head);
     if (reply.kind === "refuse") return this.#refuse(reply);
     this.#isWhole = reply.reading === "whole";
@@ -72,6 +75,7 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
   }
 
   async body({ bytes, endOfStream }: BodyChunk): Promise<readonly Encoded[]> {
+    if (this.#phase === "before") throw outOfOrder("a body comes before its headers");
     // A second end of stream is possible, and gets no reply (envoyproxy/envoy#46237).
     if (this.#phase !== "open") return NOTHING;
     // A buffered body is all there is, also where trailers follow and nothing is marked as the end.
@@ -92,6 +96,7 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
 
   /** Trailers end a direction whose body had no last piece. They can carry nothing of it. */
   async trailers(): Promise<readonly Encoded[]> {
+    if (this.#phase === "before") throw outOfOrder("trailers come before their headers");
     if (this.#phase === "cut") return NOTHING;
     const before = this.#phase === "open" ? await this.#endByTrailers() : NOTHING;
     if (before.some(({ last }) => last)) return before;
@@ -150,6 +155,13 @@ function bytesOf(reply: Release, { bytes }: BodyChunk): Uint8Array {
       return reply.body;
   }
 }
+
+const outOfOrder = (what: string): LimenError =>
+  new LimenError("protocol", {
+    where: "ext_proc stream",
+    what,
+    fix: "send the headers of both directions: request_header_mode and response_header_mode SEND",
+  });
 
 /** In streamed mode a reply to trailers has no room for the bytes that were held back. */
 const unsendable = (): StatusError =>

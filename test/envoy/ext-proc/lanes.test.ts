@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { status as Code } from "@grpc/grpc-js";
 import { systemClock } from "../../../src/cli/clock.ts";
 import type { Clock } from "../../../src/core/clock.ts";
+import { LimenError } from "../../../src/core/errors.ts";
 import type { AuditRecord } from "../../../src/core/record.ts";
 import { StatusError } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
@@ -131,6 +132,31 @@ describe("the stream handler", () => {
       assert.ok(decision?.type === "request.decision" && outcome?.type === "response.outcome");
       assert.equal(decision.verdict.reason, "body_not_shown");
       assert.equal(outcome.verdict.action, "failed_closed");
+    });
+  }
+
+  for (const [what, messages] of Object.entries({
+    "a body before its headers": [{ ...body, protocol_config: BUFFERED }],
+    "the headers of a request twice": [head(CHAT), head(CHAT)],
+    "the headers of a response twice": [
+      head(CHAT),
+      answered("request_payload_too_large"),
+      answered("request_payload_too_large"),
+    ],
+    "a response body before its headers": [
+      head(CHAT),
+      { request: "response_body", response_body: { body: Buffer.from("x") } },
+    ],
+    "trailers before everything": [
+      { request: "request_trailers", request_trailers: {}, protocol_config: BUFFERED },
+    ],
+  })) {
+    it(`calls ${what} what it is, a breach of the protocol`, async () => {
+      const peer = new Peer();
+      await peer.run(messages);
+      assert.ok(peer.failure instanceof LimenError);
+      assert.equal(peer.failure.code, "protocol");
+      assert.ok(!kinds(peer).some((kind) => kind.endsWith("_body")));
     });
   }
 
