@@ -1,17 +1,23 @@
 /**
- * Entries of the log: a record and the log's own fields as canonical JSON (RFC 8785), restricted to
- * integers, booleans and well-formed strings, so that sorted keys and `JSON.stringify` of the parts
- * are the whole of canonicalisation. Pure: time and sequence come in as arguments.
+ * Entries of the log: a record and the log's own fields as canonical JSON. Pure: time and sequence come in as
+ * arguments.
  */
 import { hash } from "node:crypto";
-import type { AuditRecord } from "../core/record.ts";
+import type {
+  AuditRecord,
+  ControlEntry,
+  Coverage,
+  ExchangeRecord,
+  FindingCount,
+  ToolEntry,
+} from "../core/record.ts";
+import { flag, integer, list, object, text, type Write } from "./canonical.ts";
 
 const LEAF_VERSION = "limen.audit/v1";
 /** An entry's length is a uint16 in its bundle (C2SP tlog-tiles). */
 export const ENTRY_LIMIT = 65_535;
 /** Items of a record's list that are kept; clients choose how many tools and findings there are. */
 export const LIST_LIMIT = 100;
-const LISTS = ["controls", "findings", "tools"] as const;
 
 /** What all entries of one log have in common. */
 export type LogIdentity = {
@@ -20,54 +26,79 @@ export type LogIdentity = {
   readonly build: string;
 };
 
-type Canonical =
-  | string
-  | number
-  | boolean
-  | undefined
-  | readonly Canonical[]
-  | { readonly [key: string]: Canonical };
+/** The log's own fields of an entry. */
+type Own = LogIdentity & { readonly v: string; readonly wseq: number; readonly time: string };
 
-/**
- * Canonical JSON of `value`; keys whose value is undefined are left out.
- * @throws Error on a number that is no safe integer and on a lone surrogate: the caller's bug
- */
-export function canonical(value: Canonical): string {
-  switch (typeof value) {
-    case "string":
-      return quoted(value);
-    case "number":
-      if (!Number.isSafeInteger(value)) throw new Error("a number of a record is no safe integer");
-      return value === 0 ? "0" : `${value}`;
-    case "boolean":
-      return value ? "true" : "false";
-    case "undefined":
-      throw new Error("a list of a record has a hole");
-    default:
-      return isList(value) ? `[${value.map(canonical).join(",")}]` : canonicalObject(value);
-  }
-}
+/** A list that was cut: how many items there were, and the SHA-256 of the canonical whole. */
+type Cut = { readonly count: number; readonly sha256: string };
+type Cuts = { readonly [L in keyof typeof LISTS]?: Cut | undefined };
 
-/** Nearly all strings are plain: for those the quotes are all that `JSON.stringify` would add. */
-const PLAIN = /^[ !#-[\]-~]*$/;
-function quoted(text: string): string {
-  if (PLAIN.test(text)) return `"${text}"`;
-  if (/\p{Surrogate}/u.test(text)) throw new Error("a string of a record has a lone surrogate");
-  return JSON.stringify(text);
-}
+/** All fields that the members of a union have, with all their values. */
+type Every<U> = {
+  readonly [K in KeyOf<U>]?: U extends { readonly [P in K]?: infer V } ? V : never;
+};
+type KeyOf<U> = U extends unknown ? keyof U : never;
+type Field<K extends KeyOf<AuditRecord>> = Every<NonNullable<Every<AuditRecord>[K]>>;
 
-const isList = (value: object): value is readonly Canonical[] => Array.isArray(value);
+type Entry = Omit<Every<AuditRecord>, keyof Own> & Own & { readonly cut?: Cuts };
 
-function canonicalObject(value: { readonly [key: string]: Canonical }): string {
-  let text = "{";
-  // The default order of `sort` is by UTF-16 units, which is the order of RFC 8785 (3.2.3).
-  for (const key of Object.keys(value).sort()) {
-    const field = value[key];
-    if (field === undefined) continue;
-    text += `${text === "{" ? "" : ","}${quoted(key)}:${canonical(field)}`;
-  }
-  return `${text}}`;
-}
+const coverage = object<Coverage>({ state: text, cause: text });
+const LISTS = {
+  controls: list(
+    object<ControlEntry>({ layer: text, verdict: text, reason: text, rule: text, us: integer }),
+  ),
+  findings: list(
+    object<FindingCount>({ rule: text, kind: text, count: integer, disposition: text }),
+  ),
+  tools: list(
+    object<ToolEntry>({ name: text, verdict: text, reason: text, rule: text, phase: text }),
+  ),
+};
+const cut = object<Cut>({ count: integer, sha256: text });
+
+/** One table for records of every type: a field means the same in all that have it. */
+const entry = object<Entry>({
+  build: text,
+  bytes: integer,
+  coverage: object<Field<"coverage">>({ request: coverage, response: coverage }),
+  cut: object<Cuts>({ controls: cut, findings: cut, tools: cut }),
+  dangling: integer,
+  dialect: text,
+  digest: text,
+  epoch: integer,
+  id: text,
+  input: object<Field<"input">>({ bytes: integer, segments: integer }),
+  key: text,
+  model: object<Field<"model">>({ requested: text, served: text }),
+  names: list(text),
+  origin: text,
+  output: object<Field<"output">>({
+    bytes: integer,
+    released_bytes: integer,
+    streamed: flag,
+    aborted: flag,
+  }),
+  policy: object<Field<"policy">>({ digest: text, names: list(text) }),
+  refs: object<Field<"refs">>({ decision: text }),
+  sha256: text,
+  source: object<Field<"source">>({ route: text }),
+  time: text,
+  timing: object<Field<"timing">>({
+    verdict_us: integer,
+    total_us: integer,
+    audit_wait_us: integer,
+  }),
+  type: text,
+  v: text,
+  verdict: object<Field<"verdict">>({
+    decision: text,
+    action: text,
+    reason: text,
+    http_status: integer,
+  }),
+  wseq: integer,
+  ...LISTS,
+});
 
 /** RFC 3339 in UTC with microseconds: `2026-01-31T23:59:59.000001Z`. */
 export function rfc3339(wallUs: bigint): string {
@@ -86,19 +117,31 @@ export function encodeLeaf(
   at: { readonly wseq: number; readonly wallUs: bigint },
   log: LogIdentity,
 ): string {
-  const fields: { [key: string]: Canonical } = { ...record, ...log, wseq: at.wseq };
-  fields["v"] = LEAF_VERSION;
-  fields["time"] = rfc3339(at.wallUs);
-  const cut: { [key: string]: Canonical } = {};
-  for (const name of LISTS) {
-    const list = fields[name];
-    if (typeof list !== "object" || !isList(list) || list.length <= LIST_LIMIT) continue;
-    fields[name] = list.slice(0, LIST_LIMIT);
-    cut[name] = { count: list.length, sha256: hash("sha256", canonical(list), "hex") };
-    fields["cut"] = cut;
-  }
-  return canonical(fields);
+  const own: Own = { ...log, v: LEAF_VERSION, wseq: at.wseq, time: rfc3339(at.wallUs) };
+  return entry({ ...("tools" in record ? shortened(record) : record), ...own });
 }
+
+/** The record with its lists in their limit. */
+function shortened(record: ExchangeRecord): ExchangeRecord & { readonly cut?: Cuts } {
+  const { controls, findings, tools } = record;
+  if (Math.max(controls.length, findings.length, tools.length) <= LIST_LIMIT) return record;
+  return {
+    ...record,
+    controls: controls.slice(0, LIST_LIMIT),
+    findings: findings.slice(0, LIST_LIMIT),
+    tools: tools.slice(0, LIST_LIMIT),
+    cut: {
+      controls: cutOf(controls, LISTS.controls),
+      findings: cutOf(findings, LISTS.findings),
+      tools: cutOf(tools, LISTS.tools),
+    },
+  };
+}
+
+const cutOf = <T>(items: readonly T[], write: Write<readonly T[]>): Cut | undefined =>
+  items.length <= LIST_LIMIT
+    ? undefined
+    : { count: items.length, sha256: hash("sha256", write(items), "hex") };
 
 /** What recovery and verification read of an entry; the rest is for people. */
 export type LeafHead = {
@@ -130,10 +173,10 @@ export function readLeaf(entry: Uint8Array): LeafHead | undefined {
     type,
     wseq,
     origin,
-    id: text(field(value, "id")),
-    decision: text(field(field(value, "refs"), "decision")),
-    dialect: text(field(value, "dialect")),
-    key: text(field(value, "key")),
+    id: asText(field(value, "id")),
+    decision: asText(field(field(value, "refs"), "decision")),
+    dialect: asText(field(value, "dialect")),
+    key: asText(field(value, "key")),
   };
 }
 
@@ -144,5 +187,5 @@ const field = (value: unknown, key: string): unknown =>
     ? Reflect.get(value, key)
     : undefined;
 
-const text = (value: unknown): string | undefined =>
+const asText = (value: unknown): string | undefined =>
   typeof value === "string" ? value : undefined;
