@@ -11,7 +11,7 @@ import { connect } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Bootstrap, type HttpManager, managerOf } from "./bootstrap.ts";
+import { type Bootstrap, type HttpManager, type Listener, managerOf } from "./bootstrap.ts";
 import { envoyBinary } from "./envoy.ts";
 import { type Stack, startStack } from "./stack.ts";
 
@@ -230,9 +230,25 @@ function withModes(bootstrap: Bootstrap): void {
     { ...main },
   ];
   listeners.push(headerOnly);
+  for (const [name, modes] of Object.entries(MODES))
+    listeners.push(closedBefore(shipped, name, modes));
 }
 
-function limitBuffers(listener: Bootstrap["static_resources"]["listeners"][number]): void {
+/** A filter in front of ours refuses everything: the reply is the first that ours hears of the exchange. */
+function closedBefore(shipped: Listener, name: string, modes: Modes): Listener {
+  const listener = structuredClone(shipped);
+  listener.name = `closed, ${name}`;
+  const manager = managerOf(listener);
+  setModes(manager, modes);
+  const rbac = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
+  manager.http_filters.unshift({
+    name: "closed",
+    typed_config: { "@type": rbac, rules: { action: "ALLOW", policies: {} } },
+  });
+  return listener;
+}
+
+function limitBuffers(listener: Listener): void {
   listener["per_connection_buffer_limit_bytes"] = BUFFER_BYTES;
   const manager = managerOf(listener);
   manager["http2_protocol_options"] = { initial_stream_window_size: BUFFER_BYTES };
@@ -377,6 +393,17 @@ describe("a real Envoy in every body mode", function () {
         });
       });
     }
+
+    it(`lets a filter in front of it refuse in its own words (${version})`, async () => {
+      for (const name of Object.keys(MODES)) {
+        const { status, body } = await ask(
+          stack.envoy.url(`closed, ${name}`) + CHAT,
+          chat("Hello"),
+        );
+        assert.deepEqual([status, body], [403, "RBAC: access denied"]);
+      }
+      assert.equal(upstream.received.length, 0);
+    });
 
     it(`shows headers alone where a route says so, and the policy decides (${version})`, async () => {
       const origin = stack.envoy.url("header-only");
