@@ -4,6 +4,7 @@ import { LimenError, type Problem } from "../core/errors.ts";
 import { checkEnvoy, type Finding } from "../envoy-config/check.ts";
 import type { Limits } from "../envoy-config/rule.ts";
 import { merge } from "../policy/merge.ts";
+import type { PolicyDocument } from "../policy/schema.ts";
 import { DEFAULT_POLICY, loadPolicies, readText } from "../policy/store.ts";
 import { count, printed } from "./problems.ts";
 
@@ -34,12 +35,25 @@ export async function envoyCheck(args: readonly string[], io: Io): Promise<numbe
     io.stderr(`limen envoy check: ${usage}; see limen envoy check --help\n`);
     return 2;
   }
-  const { help, json, policies, filter, files } = usage;
-  if (help) {
+  if (usage.help) {
     io.stdout(HELP);
     return 0;
   }
-  const limits = limitsOf(await policiesAt(policies));
+  try {
+    return report(await findingsOf(usage), usage, io);
+  } catch (error) {
+    if (!(error instanceof LimenError)) throw error;
+    const errors = error.problems;
+    if (usage.json) io.stdout(`${JSON.stringify({ ok: false, errors, warnings: [] })}\n`);
+    else io.stderr(errors.map((problem) => printed("error", problem)).join(""));
+    return error.code === "file_unreadable" ? 3 : 1;
+  }
+}
+
+/** @throws LimenError when a file cannot be read, or a policy is not valid */
+async function findingsOf({ policies, filter, files }: Usage): Promise<readonly Finding[]> {
+  const paths = policies.length === 0 ? [DEFAULT_POLICY] : policies;
+  const limits = limitsOf(await loadPolicies(paths));
   const unread: Problem[] = [];
   const findings: Finding[] = [];
   for (const name of files) {
@@ -47,16 +61,20 @@ export async function envoyCheck(args: readonly string[], io: Io): Promise<numbe
     if (text !== undefined) findings.push(...checkEnvoy({ name, text }, { filter, limits }));
   }
   if (unread.length > 0) throw new LimenError("file_unreadable", unread);
+  return findings;
+}
+
+function report(findings: readonly Finding[], { json, files }: Usage, io: Io): number {
   const errors = findings.filter(({ severity }) => severity === "error");
   const warnings = findings.filter(({ severity }) => severity === "warning");
   const ok = errors.length === 0;
+  const warned = warnings.length === 0 ? "" : `, ${count(warnings, "warning")}`;
   if (json) io.stdout(`${JSON.stringify({ ok, errors, warnings })}\n`);
   else {
     for (const finding of findings) {
       const what = `${finding.what} [${finding.rule}]`;
       io.stderr(printed(finding.severity, { ...finding, what }));
     }
-    const warned = warnings.length === 0 ? "" : `, ${count(warnings, "warning")}`;
     if (ok) io.stdout(`ok: ${files.join(", ")}${warned}\n`);
     else io.stderr(`${count(errors, "error")}${warned}\n`);
   }
@@ -97,11 +115,8 @@ function parsed(args: readonly string[]): Usage | string {
   }
 }
 
-const policiesAt = (paths: readonly string[]) =>
-  loadPolicies(paths.length === 0 ? [DEFAULT_POLICY] : paths);
-
 /** What the most generous document allows when it alone is in force. */
-function limitsOf(documents: Awaited<ReturnType<typeof loadPolicies>>): Limits {
+function limitsOf(documents: readonly PolicyDocument[]): Limits {
   const settings = documents.map(({ spec }) => merge([spec], []));
   return {
     requestBytes: Math.max(...settings.map(({ ingress }) => ingress.limits.bodyBytes)),

@@ -89,7 +89,8 @@ export const CLUSTER_RULES: readonly Rule<ClusterUse>[] = [
     find: ({ name, seen, parts }) => {
       const places = parts.map((part) => http2Of(part).at("connection_keepalive"));
       const isSet = places.some((place) => place.at("interval").isWritten);
-      const isKnown = seen === "whole" || seen === "patches"; // Istio sets none
+      // Istio sets none. A cluster without HTTP/2 has a rule of its own.
+      const isKnown = seen === "patches" || parts.some((part) => http2Of(part).isWritten);
       return spotIf(isKnown && !isSet, places[0] ?? name);
     },
   },
