@@ -155,6 +155,7 @@ export class BoundaryServer {
         clock: this.#deps.clock,
         replyDeadlineMs: this.#deps.replyDeadlineMs,
         trust: this.#deps.trust,
+        hold: this.#hold,
         openExchange: (modes) =>
           new Exchange({ ...this.#deps.exchangeDeps(), modes, hold: this.#hold, closed }),
       });

@@ -9,8 +9,12 @@ import type { Direction } from "./decode.ts";
 
 type Message = Readonly<Record<string, unknown>>;
 
-/** A reply on the wire; `last`: nothing may be written after it. */
-export type Encoded = { readonly message: Message; readonly last: boolean };
+/** A reply on the wire, with what it carries of a body. `last`: nothing may be written after it. */
+export type Encoded = {
+  readonly message: Message;
+  readonly bytes: number;
+  readonly last: boolean;
+};
 
 /** Largest piece of a body in full duplex: the protocol says 64 KiB for the whole message. */
 const MAX_PIECE_BYTES = 62_000;
@@ -23,7 +27,7 @@ export function encodeHeaders(
 ): Encoded {
   const response = { header_mutation: encodeEdits(edits) };
   const mode = stream === undefined ? {} : { mode_override: streamedResponse(stream.request) };
-  return { message: { [`${direction}_headers`]: { response }, ...mode }, last: false };
+  return { message: { [`${direction}_headers`]: { response }, ...mode }, bytes: 0, last: false };
 }
 
 /** The one reply to a body message in the buffered and streamed modes. */
@@ -33,7 +37,8 @@ export function encodeBody(
 ): Encoded {
   const edits = "edits" in reply ? reply.edits : NO_EDITS;
   const response = { header_mutation: encodeEdits(edits), ...bodyMutation(reply) };
-  return { message: { [`${direction}_body`]: { response } }, last: false };
+  const bytes = "body" in reply ? reply.body.length : 0;
+  return { message: { [`${direction}_body`]: { response } }, bytes, last: false };
 }
 
 function bodyMutation(reply: Exclude<BodyReply, { kind: "refuse" | "silent" }>): Message {
@@ -56,13 +61,15 @@ export function encodePieces(
     at += MAX_PIECE_BYTES;
     const streamed_response = { body, end_of_stream: end === "last" && at >= bytes.length };
     const response = { body_mutation: { streamed_response } };
-    pieces.push({ message: { [`${direction}_body`]: { response } }, last: false });
+    const message = { [`${direction}_body`]: { response } };
+    pieces.push({ message, bytes: body.length, last: false });
   } while (at < bytes.length);
   return pieces;
 }
 
 export const encodeTrailers = (direction: Direction): Encoded => ({
   message: { [`${direction}_trailers`]: {} },
+  bytes: 0,
   last: false,
 });
 
@@ -73,7 +80,7 @@ export function encodeRefusal({ status, headers, body, details }: LocalReply): E
     body: Buffer.from(body),
     details,
   };
-  return { message: { immediate_response: response }, last: true };
+  return { message: { immediate_response: response }, bytes: body.length, last: true };
 }
 
 const MODES = {

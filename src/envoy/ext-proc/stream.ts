@@ -4,26 +4,23 @@
  * `exchange.ts`, which replies Envoy's mode asks for `side.ts`, what ends the call `call.ts`.
  */
 import { status as Code } from "@grpc/grpc-js";
-import type { Clock } from "../../core/clock.ts";
 import type { Trust } from "../../core/identity.ts";
 import type { Exchange } from "../../exchange/exchange.ts";
+import type { HoldBudget } from "../../exchange/hold-budget.ts";
 import type { BodyModes, RequestHead, ResponseHead } from "../../exchange/http.ts";
 import { type Call, StatusError } from "../call.ts";
 import { type Direction, decode, type EnvoyEvent } from "./decode.ts";
 import type { Encoded } from "./encode.ts";
+import { Lane, type LaneDeps, type Turn } from "./lane.ts";
 import { Side } from "./side.ts";
 
-export type ProcessDeps = {
-  readonly clock: Clock;
+export type ProcessDeps = LaneDeps & {
   readonly openExchange: (modes: BodyModes) => Exchange;
   /** What of Envoy's words about the sender is believed. */
   readonly trust: Trust;
-  /** Longest time from a message to its reply. Envoy's own timer does not protect streamed bodies. */
-  readonly replyDeadlineMs: number;
+  /** What all streams together may hold, what waits for slow clients included. */
+  readonly hold: HoldBudget;
 };
-
-/** Messages of one direction that may wait; the reader stops above it. */
-const MAX_WAITING = 64;
 
 export async function processStream(
   from: AsyncIterable<unknown>,
@@ -59,6 +56,7 @@ function unknownModes(): never {
 class Conversation {
   readonly #exchange: Exchange;
   readonly #call: Call<object>;
+  readonly #hold: HoldBudget;
   readonly #request: Side<RequestHead>;
   readonly #response: Side<ResponseHead>;
   readonly #lanes: Readonly<Record<Direction, Lane>>;
@@ -69,6 +67,7 @@ class Conversation {
     const exchange = deps.openExchange(modes);
     this.#exchange = exchange;
     this.#call = call;
+    this.#hold = deps.hold;
     this.#request = new Side("request", modes, {
       headers: (head) => exchange.requestHeaders(head),
       body: (chunk) => exchange.requestBody(chunk),
@@ -77,10 +76,13 @@ class Conversation {
       headers: (head) => exchange.responseHeaders(head),
       body: (chunk) => exchange.responseBody(chunk),
     });
-    const answer = (event: EnvoyEvent): Promise<void> => this.#answer(event);
+    const turn: Turn = {
+      judge: (event) => this.#judge(event),
+      send: (replies) => this.#send(replies),
+    };
     this.#lanes = {
-      request: new Lane(answer, call, deps),
-      response: new Lane(answer, call, deps),
+      request: new Lane(turn, call, deps),
+      response: new Lane(turn, call, deps),
     };
   }
 
@@ -100,16 +102,22 @@ class Conversation {
     await this.#exchange.close();
   }
 
-  async #answer(event: EnvoyEvent): Promise<void> {
-    if (this.#isOver) return;
-    for (const { message, last } of await this.#replies(event)) {
-      if (this.#isOver) return;
-      this.#isOver = last;
-      await this.#call.send(message);
+  /** How fast they leave is the client's affair: until they have, their bytes are held bytes. */
+  async #send(replies: readonly Encoded[]): Promise<void> {
+    for (const { bytes } of replies) this.#hold.change(bytes);
+    try {
+      for (const { message, last } of replies) {
+        if (this.#isOver) return;
+        this.#isOver = last;
+        await this.#call.send(message);
+      }
+    } finally {
+      for (const { bytes } of replies) this.#hold.change(-bytes);
     }
   }
 
-  #replies(event: EnvoyEvent): Promise<readonly Encoded[]> {
+  async #judge(event: EnvoyEvent): Promise<readonly Encoded[]> {
+    if (this.#isOver) return [];
     switch (event.kind) {
       case "request_headers":
         return this.#request.headers(event.head);
@@ -123,55 +131,6 @@ class Conversation {
         return this.#response.body(event.chunk);
       case "response_trailers":
         return this.#response.trailers();
-    }
-  }
-}
-
-/** The messages of one direction, in order. Owns their deadlines. */
-class Lane {
-  readonly #answer: (event: EnvoyEvent) => Promise<void>;
-  readonly #call: Call<object>;
-  readonly #deps: ProcessDeps;
-  #waiting = 0;
-  #tail: Promise<void> = Promise.resolve();
-  #room: (() => void) | undefined;
-
-  constructor(answer: (event: EnvoyEvent) => Promise<void>, call: Call<object>, deps: ProcessDeps) {
-    this.#answer = answer;
-    this.#call = call;
-    this.#deps = deps;
-  }
-
-  /** Resolves at once while there is room, else when a message has been answered. */
-  async push(event: EnvoyEvent): Promise<void> {
-    this.#waiting += 1;
-    // From the moment the message is here, also while it waits behind others.
-    const cancel = this.#deps.clock.after(this.#deps.replyDeadlineMs, () =>
-      this.#call.fail(new StatusError(Code.UNAVAILABLE, "limen: no verdict in time")),
-    );
-    this.#tail = this.#work(event, cancel);
-    if (this.#waiting < MAX_WAITING) return;
-    await new Promise<void>((resolve) => {
-      this.#room = resolve;
-    });
-  }
-
-  async idle(): Promise<void> {
-    await this.#tail;
-  }
-
-  async #work(event: EnvoyEvent, cancel: () => void): Promise<void> {
-    const before = this.#tail;
-    try {
-      await before;
-      if (!this.#call.gone.aborted) await this.#answer(event);
-    } catch (error) {
-      this.#call.fail(error);
-    } finally {
-      cancel();
-      this.#waiting -= 1;
-      this.#room?.();
-      this.#room = undefined;
     }
   }
 }

@@ -25,6 +25,9 @@ class Peer {
   readonly #gone = new AbortController();
   /** Resolved by the test: until then the log does not answer. */
   durable: Promise<boolean> = Promise.resolve(true);
+  /** The same for the client: until then it reads nothing. */
+  drained: Promise<void> = Promise.resolve();
+  readonly hold = new HoldBudget(2 ** 20);
 
   expire(): void {
     for (const fire of [...this.#timers]) fire();
@@ -53,6 +56,7 @@ class Peer {
       send: async (reply: object) => {
         if (this.#gone.signal.aborted) return; // as the owner of the call does
         this.replies.push(reply as Reply);
+        await this.drained;
       },
       fail: (error: unknown) => {
         this.failure ??= error;
@@ -60,7 +64,7 @@ class Peer {
       },
     };
     const policies = policyWith("{ingress: {passThrough: ['GET /v1/models']}}");
-    const hold = new HoldBudget(2 ** 20);
+    const { hold } = this;
     const openExchange = (modes: BodyModes) =>
       new Exchange({
         modes,
@@ -78,6 +82,7 @@ class Peer {
       clock,
       openExchange,
       replyDeadlineMs: 1_000,
+      hold,
       trust: NO_TRUST,
     });
   }
@@ -238,6 +243,51 @@ describe("the stream handler", () => {
     await peer.run([head(CHAT), answered("via_upstream")]);
     assert.ok(peer.failure instanceof Error);
     assert.deepEqual(kinds(peer), ["request_headers"]);
+  });
+
+  it("waits for a client that reads slowly, for as long as it takes", async () => {
+    const peer = new Peer();
+    let drain: () => void = () => {};
+    peer.drained = new Promise((resolve) => {
+      drain = resolve;
+    });
+    const running = peer.run([head(CHAT), body]);
+    while (peer.replies.length === 0) await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    peer.expire();
+    assert.equal(peer.failure, undefined);
+    drain();
+    await running;
+    assert.deepEqual(kinds(peer), ["request_headers", "request_body"]);
+  });
+
+  it("stops reading while a client takes nothing, and counts what it has for it", async () => {
+    const peer = new Peer();
+    let drain: () => void = () => {};
+    peer.drained = new Promise((resolve) => {
+      drain = resolve;
+    });
+    let read = 0;
+    const duplex = "FULL_DUPLEX_STREAMED";
+    const modes = { request_body_mode: duplex, response_body_mode: duplex };
+    const bytes = Buffer.alloc(200 * 1024);
+    const running = peer.run(
+      (async function* () {
+        yield head({ ":method": "GET", ":path": "/v1/models" }, modes);
+        for (; read < 30; read += 1) {
+          yield { request: "request_body", request_body: { body: bytes } };
+        }
+      })(),
+    );
+    for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+    assert.ok(read >= 5 && read <= 7, `${read} messages were read`);
+    drain();
+    await running;
+    assert.equal(read, 30);
+    const pieces = peer.replies.flatMap((reply) => ("request_body" in reply ? [1] : []));
+    assert.equal(pieces.length, 30 * 4); // 62,000 bytes at most in each
+    peer.hold.change(2 ** 20);
+    assert.equal(peer.hold.isExceeded, false); // nothing is held any more
   });
 
   it("keeps up with more messages than it lets wait", async () => {

@@ -188,6 +188,7 @@ export async function runSession(session: Session): Promise<Seen> {
       return taken;
     },
   };
+  const hold = session.hold ?? new HoldBudget(2 ** 30);
   const openExchange = (modes: BodyModes) =>
     new Exchange({
       modes,
@@ -195,13 +196,14 @@ export async function runSession(session: Session): Promise<Seen> {
       recorder,
       clock,
       recorded: () => {},
-      hold: session.hold ?? new HoldBudget(2 ** 30),
+      hold,
       closed: session.closed,
     });
   const done = processStream(wire.messages(), call, {
     clock,
     openExchange,
     replyDeadlineMs: 4_000,
+    hold,
     trust: NO_TRUST,
   });
   const talked = await talk(session, wire, () => failure);
