@@ -28,9 +28,13 @@ const (
 const standingWarning = "EnvoyFilter exposes internal implementation details"
 
 func TestIstiodAcceptsEachEnvoyFilterWithoutAWord(t *testing.T) {
+	files := []string{"limen.yaml"}
 	for _, m := range modes {
-		t.Run(m.name, func(t *testing.T) {
-			if err := complaints(t, read(t, m.file)); err != nil {
+		files = append(files, m.file)
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			if err := complaints(t, read(t, file)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -197,7 +201,7 @@ func inForce(t *testing.T, g generated, inside []manager, patch *networking.Envo
 	case *route.Route:
 		return routesSay(g, inside, want)
 	case *cluster.Cluster:
-		return clusterSays(g, want)
+		return limenClusterSays(g, want)
 	default:
 		return fmt.Errorf("no check for a patch of a %T", value)
 	}
@@ -233,28 +237,32 @@ func routesSay(g generated, inside []manager, want *route.Route) error {
 	return nil
 }
 
-func clusterSays(g generated, want *cluster.Cluster) error {
-	for _, one := range g.clusters {
-		if one.Name != limenCluster {
-			continue
-		}
-		if err := says(one, want); err != nil {
-			return err
-		}
-		options := &upstream.HttpProtocolOptions{}
-		any := one.TypedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
-		if err := any.UnmarshalTo(options); err != nil {
-			return err
-		}
-		if options.GetExplicitHttpConfig().GetHttp2ProtocolOptions() == nil {
-			return errors.New("the cluster of Limen does not speak HTTP/2")
-		}
-		if len(one.TransportSocketMatches) == 0 {
-			return errors.New("the cluster of Limen has no mTLS")
-		}
-		return nil
+// limenClusterSays checks the way to Limen: HTTP/2 under mTLS.
+func limenClusterSays(g generated, want *cluster.Cluster) error {
+	if err := clusterSays(g, limenCluster, want); err != nil {
+		return err
 	}
-	return errors.New("the proxy has no cluster of Limen")
+	index := slices.IndexFunc(g.clusters, func(c *cluster.Cluster) bool { return c.Name == limenCluster })
+	options := &upstream.HttpProtocolOptions{}
+	any := g.clusters[index].TypedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+	if err := any.UnmarshalTo(options); err != nil {
+		return err
+	}
+	if options.GetExplicitHttpConfig().GetHttp2ProtocolOptions() == nil {
+		return errors.New("the cluster of Limen does not speak HTTP/2")
+	}
+	if len(g.clusters[index].TransportSocketMatches) == 0 {
+		return errors.New("the cluster of Limen has no mTLS")
+	}
+	return nil
+}
+
+func clusterSays(g generated, name string, want *cluster.Cluster) error {
+	index := slices.IndexFunc(g.clusters, func(c *cluster.Cluster) bool { return c.Name == name })
+	if index < 0 {
+		return fmt.Errorf("the proxy has no cluster %s", name)
+	}
+	return says(g.clusters[index], want)
 }
 
 // A proxy that the file was not tried on must not pass anything: neither an older one nor one that does not say.

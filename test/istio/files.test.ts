@@ -78,7 +78,10 @@ describe("the files for Istio", () => {
       assert.deepEqual(patches(file, "LISTENER"), [{ per_connection_buffer_limit_bytes: limit }]);
       assert.deepEqual(patches(file, "HTTP_ROUTE"), [{ request_body_buffer_limit: limit }]);
       const own = envoy.static_resources.clusters.find(({ name }) => name === "limen");
-      const cluster = JSON.stringify(patches(file, "CLUSTER")[0]).replaceAll(HOST, "limen.local");
+      const cluster = JSON.stringify(patches(file, "CLUSTER")[0])
+        .replaceAll(HOST, "limen.local")
+        // The one thing more: Limen's own sidecar takes fewer resets than Limen.
+        .replace('"common_http_protocol_options":{"max_requests_per_connection":900},', "");
       assert.partialDeepStrictEqual(own, JSON.parse(cluster) as Json);
     });
   }

@@ -3,7 +3,6 @@
  * this file: the connection manager with its routes, and the clusters that it needs. Loaded here into the Envoy
  * of a test, with the ports filled in.
  */
-import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import type { Bootstrap, Cluster, Listener } from "../real/bootstrap.ts";
 
@@ -19,29 +18,31 @@ export type Place = (typeof PLACES)[number];
 
 type Golden = { readonly listener: Listener; readonly clusters: readonly Cluster[] };
 
-const textOf = (place: Place): string =>
-  readFileSync(new URL(`golden/${place}.want.json`, import.meta.url), "utf8");
+/** What a listener of golden/ is for: the places above, or the sidecar of Limen itself. */
+type Kept = Place | "limen-sidecar";
+
+const textOf = (kept: Kept): string =>
+  readFileSync(new URL(`golden/${kept}.want.json`, import.meta.url), "utf8");
 
 export const goldenOf = (place: Place): Golden => JSON.parse(textOf(place)) as Golden;
 
-/** Adds a listener per place, named after it, that reaches the bootstrap's own Limen and model. */
-export function addPlaces({ static_resources: { listeners, clusters } }: Bootstrap): void {
-  const endpointsOf = (own: string): Cluster["load_assignment"]["endpoints"] => {
-    const found = clusters.find(({ name }) => name === own);
-    assert.ok(found, `the bootstrap has a cluster ${own}`);
-    return found.load_assignment.endpoints;
-  };
-  const [limen, model] = [endpointsOf("limen-limen"), endpointsOf("model")];
-  for (const place of PLACES) {
+/** Adds the listeners, each with its name. Their clusters of Limen lead to `limenPort`, the others to `otherPort`. */
+export function addKept(
+  { static_resources: { listeners, clusters } }: Bootstrap,
+  kept: readonly Kept[],
+  { limenPort, otherPort }: { readonly limenPort: number; readonly otherPort: number },
+): void {
+  for (const one of kept) {
     // Proxies of several kinds in one process: each keeps clusters of its own.
-    const names = goldenOf(place).clusters.map(({ name }) => name);
-    const renamed = names.reduce(
-      (text, name) => text.replaceAll(`"${name}"`, `"${place} ${name}"`),
-      textOf(place),
+    const renamed = (JSON.parse(textOf(one)) as Golden).clusters.reduce(
+      (text, { name }) => text.replaceAll(`"${name}"`, `"${one} ${name}"`),
+      textOf(one),
     );
     const own = JSON.parse(renamed) as Golden;
     for (const { load_assignment: assignment, name } of own.clusters) {
-      assignment.endpoints = name.includes("limen-system") ? limen : model;
+      const port = name.includes("limen-system") ? limenPort : otherPort;
+      const address = { socket_address: { address: "127.0.0.1", port_value: port } };
+      assignment.endpoints = [{ lb_endpoints: [{ endpoint: { address } }] }];
     }
     listeners.push(own.listener);
     clusters.push(...own.clusters);
