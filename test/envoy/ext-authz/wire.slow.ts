@@ -57,6 +57,8 @@ function edit({ static_resources: { listeners } }: Bootstrap): void {
 
 describe("ext_authz on the wire", () => {
   const recorded: Buffer[] = [];
+  /** How long the stand-in for Limen takes. */
+  let thinkMs = 0;
   let dir: string;
   let model: ModelServer;
   let server: Server;
@@ -73,7 +75,7 @@ describe("ext_authz on the wire", () => {
     server.addService(raw, {
       Check(call: ServerUnaryCall<Buffer, object>, reply: sendUnaryData<object>) {
         recorded.push(call.request);
-        reply(null, PASS);
+        setTimeout(() => reply(null, PASS), thinkMs);
       },
     });
     const path = join(dir, "filter.sock");
@@ -95,6 +97,7 @@ describe("ext_authz on the wire", () => {
   });
   beforeEach(() => {
     recorded.length = 0;
+    thinkMs = 0;
   });
 
   const body = '{"model":"demo-1","messages":[{"role":"user","content":"hello"}]}';
@@ -128,6 +131,12 @@ describe("ext_authz on the wire", () => {
       const vectors = recorded.map((bytes) => bytes.toString("base64"));
       writeFileSync(VECTORS, `${JSON.stringify(vectors, null, 2)}\n`);
     }
+  });
+
+  it("may take longer than a retry would, and is asked once", async () => {
+    thinkMs = 700; // the time of one attempt is what retry_back_off.max_interval says
+    const { status } = await send(envoy.url("whole") + PATH, { body });
+    assert.deepEqual([status, recorded.length], [200, 1]);
   });
 
   it("is understood: what is to be removed goes, what is to be said arrives", async () => {
