@@ -47,9 +47,11 @@ export type HttpFilter = {
     [field: string]: unknown;
   };
 };
+export type Route = { route: Record<string, unknown>; [field: string]: unknown };
 export type HttpManager = {
   access_log: { name: string; typed_config: object }[];
   http_filters: HttpFilter[];
+  route_config: { virtual_hosts: { routes: Route[] }[] };
   [field: string]: unknown;
 };
 export type Listener = {
@@ -124,6 +126,9 @@ export function managerOf(listener: Listener): HttpManager {
   assert.ok(manager, "the listener has a connection manager");
   return manager;
 }
+
+export const routesOf = (manager: HttpManager): readonly Route[] =>
+  manager.route_config.virtual_hosts.flatMap(({ routes }) => routes);
 
 function readAddress(address: FilterAddress): {
   profile: Profile;

@@ -100,7 +100,7 @@ export async function prepareLimen(options: LimenOptions): Promise<Limen> {
   return {
     dir,
     endpoint,
-    pid: () => running().pid ?? 0,
+    pid: () => child?.pid ?? 0,
     auditDir,
     auditKey: `${key}.pub`,
     diary: () => readFileSync(logFile, "utf8"),
