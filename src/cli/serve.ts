@@ -17,6 +17,7 @@ import type { PolicySet } from "../core/policy.ts";
 import type { ExchangeRecord } from "../core/record.ts";
 import { createEgress } from "../egress/egress.ts";
 import { BoundaryServer } from "../envoy/server.ts";
+import { TlsPort, type TlsPortEvent } from "../envoy/tls-port.ts";
 import { openWatchdog } from "../envoy/watchdog.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import {
@@ -36,7 +37,7 @@ const HELP = `limen serve [-c FILE]
 
 Runs the filter service: gRPC for Envoy (ext_proc), admin port, audit log. Without a file the defaults hold:
 gRPC on 127.0.0.1:9002, admin on 127.0.0.1:9003, the built-in policy, the log in limen-data/audit.
-SIGTERM and SIGINT drain and stop; further ones change nothing. SIGHUP reads the policies again.
+SIGTERM and SIGINT drain and stop; further ones change nothing. SIGHUP reads policies and certificates again.
 Exit code: 0 stopped, 1 a file says what cannot be, 2 wrong usage, 3 cannot run, or the audit log failed.
 
   limen serve -c limen.yaml
@@ -80,8 +81,8 @@ class Service {
   /** In the order of opening; closed from the last to the first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #stop: (exitCode: number) => void = () => {};
-  /** What SIGHUP does: nothing before there are policies. */
-  #reload: () => void = () => {};
+  /** What SIGHUP does, in this order. */
+  readonly #reloaders: (() => void)[] = [];
   /** Every address of the configuration listens. */
   #started = false;
   readonly #stopped = new Promise<number>((resolve) => {
@@ -101,17 +102,21 @@ class Service {
     process
       .on("SIGTERM", begin)
       .on("SIGINT", begin)
-      .on("SIGHUP", () => this.#reload());
+      .on("SIGHUP", () => {
+        for (const reload of this.#reloaders) reload();
+      });
     try {
       const watchdog = openWatchdog(this.#clock, STUCK_MS);
       this.#closers.push(() => watchdog.close());
+      // Certificates that cannot serve stop the start before anything is written.
+      const ports = this.#config.listen.map((listen) => this.#prepare(listen));
       const audit = await this.#openAudit();
       const policy = await this.#openPolicies(audit);
       const metrics = this.#createMetrics(audit, policy);
       const server = this.#createServer(audit, policy.store, metrics);
       // Opened before and closed after the server, so that it can say `starting` and `draining`.
       await this.#openAdmin(audit, policy, metrics, server);
-      await this.#openServer(server);
+      await this.#openServer(server, ports);
     } catch (error) {
       await this.#close();
       throw error;
@@ -190,7 +195,7 @@ class Service {
     live.store = store;
     announce(store.current());
     if (this.#config.policies.includes(DEFAULT_POLICY)) this.#log("default_policy");
-    this.#reload = () => void store.reload(); // cannot reject: failures go to the listener
+    this.#reloaders.push(() => void store.reload()); // cannot reject: failures go to the listener
     return live;
   }
 
@@ -236,10 +241,29 @@ class Service {
     });
   }
 
-  async #openServer(server: BoundaryServer): Promise<void> {
+  #prepare(listen: Listen): string | TlsPort {
+    if (listen.kind === "unix") return `unix://${listen.path}`;
+    if (listen.kind === "plaintext")
+      return `${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${listen.port}`;
+    const listener = (event: TlsPortEvent): void => this.#tlsHappened(event);
+    const port = new TlsPort(listen, { clock: this.#clock, listener });
+    this.#reloaders.push(() => port.reload());
+    return port;
+  }
+
+  #tlsHappened(event: TlsPortEvent): void {
+    if (event.kind === "refused") this.#log("peer_refused", { why: ownLabel(event.why) });
+    else if (event.kind === "swapped") this.#log("tls_swapped");
+    else {
+      const [first] = event.error.problems;
+      this.#log("tls_reload_failed", first && printable(first));
+    }
+  }
+
+  async #openServer(server: BoundaryServer, ports: readonly (string | TlsPort)[]): Promise<void> {
     this.#closers.push(() => server.drain(this.#config.drain.seconds * 1000));
-    for (const listen of this.#config.listen) {
-      const address = await server.bind(addressOf(listen));
+    for (const port of ports) {
+      const address = await (typeof port === "string" ? server.bind(port) : server.bindTls(port));
       this.#log("service_started", { grpc: ownLabel(address) });
     }
     this.#started = true;
@@ -284,18 +308,3 @@ const printable = ({ where, what, fix }: Problem) => ({
   what: ownLabel(what),
   fix: ownLabel(fix),
 });
-
-function addressOf(listen: Listen): string {
-  switch (listen.kind) {
-    case "unix":
-      return `unix://${listen.path}`;
-    case "plaintext":
-      return `${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${listen.port}`;
-    case "tls":
-      throw new LimenError("config_invalid", {
-        where: "listen",
-        what: "this version does not serve TLS itself",
-        fix: "listen on a unix socket or on loopback, or state `transport: mesh`",
-      });
-  }
-}

@@ -30,6 +30,7 @@ import {
   EXT_PROC_SERVICE,
   externalProcessor,
 } from "./proto.ts";
+import type { TlsPort } from "./tls-port.ts";
 
 export type ServerDeps = {
   /** What a new exchange works with; asked once per exchange, so that it pins what is in force now. */
@@ -57,6 +58,7 @@ export class BoundaryServer {
   readonly #health = new HealthImplementation();
   readonly #deps: ServerDeps;
   readonly #hold: HoldBudget;
+  readonly #tlsPorts: TlsPort[] = [];
   #open = 0;
   #draining = false;
   /** Set by `drain`, called when the last exchange has closed, its records included. */
@@ -128,6 +130,21 @@ export class BoundaryServer {
   }
 
   /**
+   * Serves what comes through a port that knows its callers.
+   * @returns the address in use
+   * @throws LimenError `port_unavailable`
+   */
+  async bindTls(port: TlsPort): Promise<string> {
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#tlsPorts.push(port);
+    try {
+      return await port.open((socket) => injector.injectConnection(socket));
+    } catch (error) {
+      throw unavailable(port.addressWith(), causeIn(error));
+    }
+  }
+
+  /**
    * Stops in the order that loses least: health says no, Envoy sends its exchanges elsewhere, open ones finish; what
    * is left at the deadline is ended with a failure, never with OK.
    */
@@ -135,14 +152,17 @@ export class BoundaryServer {
     this.#draining = true;
     for (const service of SERVICES) this.#health.setStatus(service, "NOT_SERVING");
     await this.#pause(Math.min(HEALTH_NOTICE_MS, deadlineMs / 2));
+    for (const port of this.#tlsPorts) port.close();
     const stopped = new Promise<void>((resolve) => {
       this.#server.tryShutdown(() => resolve());
     });
     const force = this.#deps.clock.after(deadlineMs / 2, () => {
       for (const session of sessionsOf(this.#server)) session.destroy();
+      for (const port of this.#tlsPorts) port.destroy();
     });
     await stopped;
     force();
+    for (const port of this.#tlsPorts) port.destroy(); // what is left is idle, or a handshake
     if (this.#open > 0)
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
@@ -211,7 +231,7 @@ function* sessionsOf(server: Server): Iterable<{ destroy(): void }> {
 }
 
 /** The system's word for it; grpc-js has it only in its text: "errors: [Error: listen EADDRINUSE: ...]". */
-const causeIn = (error: Error): string =>
+const causeIn = (error: unknown): string =>
   /\bE[A-Z]{3,}\b/.exec(String(error))?.[0] ?? "no reason given";
 
 function unavailable(address: string, cause: string): LimenError {

@@ -28,6 +28,16 @@ export const MESSAGES = {
     text: "the audit log was not closed, what was durable is kept",
   },
   audit_unwritable: { level: "error", text: "audit log not writable, exchanges fail closed" },
+  peer_refused: {
+    level: "warn",
+    text: "a caller was refused: no certificate of a listed peer",
+    perCall: true,
+  },
+  tls_swapped: { level: "info", text: "certificate swapped" },
+  tls_reload_failed: {
+    level: "warn",
+    text: "certificate files cannot serve, the last good ones stay",
+  },
   call_failed: {
     level: "error",
     text: "a call failed by a defect of ours, it was closed",

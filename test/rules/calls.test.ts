@@ -6,7 +6,13 @@ import { type SourceFile, sourcesIn } from "./source.ts";
 const sources = sourcesIn("src");
 
 /** Things that are no calls and may be destroyed. */
-const SOCKETS: readonly string[] = ["probe.destroy(", "session.destroy(", "decompressor.destroy("];
+const SOCKETS: readonly string[] = [
+  "probe.destroy(",
+  "port.destroy(",
+  "socket.destroy(",
+  "session.destroy(",
+  "decompressor.destroy(",
+];
 
 /** Names of async functions of this file that an emitter is given, and async functions written in place. */
 function asyncListeners(file: SourceFile): readonly string[] {
