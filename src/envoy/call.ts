@@ -59,17 +59,29 @@ export function serveStream<I, O>(
 ): void {
   const gone = new AbortController();
   let finished = false;
+  /** Replies that have not reached the socket, and what is to be done when they have. */
+  let unsent = 0;
+  let flushed = (): void => undefined;
   const fail = (error: unknown): void => {
     if (finished || gone.signal.aborted) return;
     finished = true;
-    call.emit("error", statusOf(error));
     gone.abort(GONE);
-    failed(error);
+    // The iterator destroys the call when it hears of the error: a status behind a reply would never be sent.
+    flushed = () => {
+      call.emit("error", statusOf(error));
+      failed(error);
+    };
+    if (unsent === 0) flushed();
   };
   call.once("cancelled", () => gone.abort(GONE));
   const send: Send<O> = async (reply) => {
     if (finished || gone.signal.aborted) return;
-    if (!call.write(reply)) await once(call, "drain", { signal: gone.signal });
+    unsent += 1;
+    const sent = (): void => {
+      unsent -= 1;
+      if (unsent === 0) flushed();
+    };
+    if (!call.write(reply, sent)) await once(call, "drain", { signal: gone.signal });
   };
   const run = async (): Promise<void> => {
     try {

@@ -80,6 +80,18 @@ describe("a streaming call", () => {
     assert.equal(seen.failures.length, 1);
   });
 
+  it("sends its status behind a reply that is still on its way", async () => {
+    const seen = await call(async (from, { send, fail }) => {
+      for await (const message of from) {
+        void send(Buffer.from(`${message}!`));
+        fail(new StatusError(Code.UNAVAILABLE, "limen: no verdict in time"));
+      }
+    });
+    assert.equal(seen.code, Code.UNAVAILABLE);
+    assert.deepEqual(seen.replies, ["a!"]);
+    assert.equal(seen.failures.length, 1);
+  });
+
   it("sends one status when it fails twice", async () => {
     const seen = await call(async (_from, { fail }) => {
       fail(new StatusError(Code.UNAVAILABLE, "first"));
