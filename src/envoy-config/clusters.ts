@@ -22,40 +22,46 @@ const SERVICES: ReadonlySet<string> = new Set([
 ]);
 const MAX_IDLE_CHECK_MS = 10_000;
 
-/** The clusters of a manager's filters and of overrides in its routes, each once. */
+/** The clusters that the services of a manager's filters and routes name, each once. */
 export function clustersOf(
   scene: Scene,
-  manager: Manager,
+  { seen }: Manager,
   services: readonly Cursor[],
 ): readonly ClusterUse[] {
+  const patches = seen === "patches" ? patchesByHost(scene.clusterPatches) : undefined;
   const uses = new Map<string, ClusterUse>();
   for (const service of services) {
     const name = service.in("envoy_grpc", "cluster_name");
     const text = name.text();
-    if (text === undefined || uses.has(text)) continue;
-    uses.set(text, clusterUse(scene, manager, name));
+    if (text === undefined) continue;
+    const cluster = scene.clusters.get(text);
+    const unseen = scene.clustersSeen === "all" ? "nowhere" : "elsewhere";
+    if (cluster !== undefined) uses.set(text, { name, seen: "whole", parts: [cluster] });
+    else if (patches === undefined) uses.set(text, { name, seen: unseen, parts: [] });
+    else {
+      const host = hostOf(text);
+      uses.set(host, { name, seen: "patches", parts: patches.get(host) ?? [] });
+    }
   }
   return [...uses.values()];
 }
 
-function clusterUse(scene: Scene, { seen }: Manager, name: Cursor): ClusterUse {
-  const text = name.text() ?? "";
-  const cluster = scene.clusters.get(text);
-  if (cluster !== undefined) return { name, seen: "whole", parts: [cluster] };
-  if (seen === "patches") return { name, seen, parts: patchesOf(scene, text) };
-  return { name, seen: scene.clustersSeen === "all" ? "nowhere" : "elsewhere", parts: [] };
-}
+/** Istio names a cluster `outbound|9002||limen.example`. */
+const hostOf = (cluster: string): string => cluster.split("|").at(-1) ?? "";
 
-/** Istio names a cluster `outbound|9002||limen.example`; a patch matches it by that name or by the service. */
-function patchesOf({ clusterPatches }: Scene, name: string): readonly Cursor[] {
-  const service = name.split("|").at(-1);
-  return clusterPatches
-    .filter((patch) => {
-      const match = patch.in("match", "cluster");
-      const names = [match.at("name").text(), patch.in("patch", "value", "name").text()];
-      return names.includes(name) || match.at("service").text() === service;
-    })
-    .map((patch) => patch.in("patch", "value"));
+/** What EnvoyFilters add to clusters; patches that match every cluster are not taken for one of Limen's. */
+function patchesByHost(patches: readonly Cursor[]): ReadonlyMap<string, readonly Cursor[]> {
+  const byHost = new Map<string, Cursor[]>();
+  for (const patch of patches) {
+    const match = patch.in("match", "cluster");
+    const value = patch.in("patch", "value");
+    const named = match.at("name").text() ?? value.at("name").text() ?? "";
+    const host = match.at("service").text() ?? hostOf(named);
+    const known = byHost.get(host);
+    if (known === undefined) byHost.set(host, [value]);
+    else known.push(value);
+  }
+  return byHost;
 }
 
 export const CLUSTER_RULES: readonly Rule<ClusterUse>[] = [

@@ -43,10 +43,9 @@ export const MANAGER_RULES: readonly Rule<Manager>[] = [
     so: "each request is judged and recorded twice, and Envoy before 1.37.1 cuts streams that two such filters carry",
     fix: "keep one of them",
     find: ({ seen, guards }) =>
-      guards.flatMap(({ kind, entry }, i) => {
-        const isFirst = guards.findIndex((guard) => guard.kind === kind) === i;
-        return spotIf(seen === "whole" && !isFirst, entry.at("name"));
-      }),
+      (["ext_proc", "ext_authz"] as const)
+        .flatMap((one) => guards.filter(({ kind }) => kind === one).slice(1))
+        .flatMap(({ entry }) => spotIf(seen === "whole", entry.at("name"))),
   },
   {
     id: "patch-position",
