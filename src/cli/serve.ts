@@ -35,7 +35,7 @@ type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: str
 
 const HELP = `limen serve [-c FILE]
 
-Runs the filter service: gRPC for Envoy (ext_proc), admin port, audit log. Without a file the defaults hold:
+Runs the filter service: gRPC for Envoy (ext_proc, ext_authz), admin port, audit log. Without a file the defaults hold:
 gRPC on 127.0.0.1:9002, admin on 127.0.0.1:9003, the built-in policy, the log in limen-data/audit.
 SIGTERM and SIGINT drain and stop; further ones change nothing. SIGHUP reads policies and certificates again.
 Exit code: 0 stopped, 1 a file says what cannot be, 2 wrong usage, 3 cannot run, or the audit log failed.
@@ -252,7 +252,8 @@ class Service {
   }
 
   #tlsHappened(event: TlsPortEvent): void {
-    if (event.kind === "refused") this.#log("peer_refused", { why: ownLabel(event.why) });
+    if (event.kind === "not_listed") this.#log("peer_not_listed");
+    else if (event.kind === "handshake_failed") this.#log("tls_handshake_failed");
     else if (event.kind === "swapped") this.#log("tls_swapped");
     else {
       const [first] = event.error.problems;

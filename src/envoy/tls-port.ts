@@ -19,7 +19,8 @@ export type TlsListen = TlsFiles & {
 };
 
 export type TlsPortEvent =
-  | { readonly kind: "refused"; readonly why: "handshake" | "not_listed" }
+  | { readonly kind: "handshake_failed" }
+  | { readonly kind: "not_listed" }
   | { readonly kind: "swapped" }
   | { readonly kind: "reload_failed"; readonly error: LimenError };
 
@@ -69,7 +70,7 @@ export class TlsPort {
         socket.once("close", () => this.#connections.delete(socket));
       })
       .on("error", () => {}) // one that could not be accepted; when listening fails, `open` says so
-      .on("tlsClientError", () => deps.listener({ kind: "refused", why: "handshake" }))
+      .on("tlsClientError", () => deps.listener({ kind: "handshake_failed" }))
       .on("secureConnection", (socket: TLSSocket) => this.#admit(socket));
   }
 
@@ -142,7 +143,7 @@ export class TlsPort {
       this.#accept(socket);
       return;
     }
-    this.#deps.listener({ kind: "refused", why: "not_listed" });
+    this.#deps.listener({ kind: "not_listed" });
     socket.destroy();
   }
 }

@@ -28,9 +28,14 @@ export const MESSAGES = {
     text: "the audit log was not closed, what was durable is kept",
   },
   audit_unwritable: { level: "error", text: "audit log not writable, exchanges fail closed" },
-  peer_refused: {
+  peer_not_listed: {
     level: "warn",
-    text: "a caller was refused: no certificate of a listed peer",
+    text: "a caller was refused: no name of its certificate is in peers",
+    perCall: true,
+  },
+  tls_handshake_failed: {
+    level: "warn",
+    text: "a caller was refused: no TLS, or no certificate of a trusted authority",
     perCall: true,
   },
   tls_swapped: { level: "info", text: "certificate swapped" },
