@@ -1,0 +1,86 @@
+/** The real server in this process, with real policies; what would go into the audit log is kept in memory. */
+import { systemClock } from "../../../src/cli/clock.ts";
+import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/core/record.ts";
+import { BoundaryServer } from "../../../src/envoy/server.ts";
+import { policyWith } from "../ext-proc/session.ts";
+import { NO_TRUST } from "../trust.ts";
+import { EnvoyConnection } from "./connection.ts";
+import { CANARY } from "./phrases.ts";
+
+const POLICY = `
+  ingress: {passThrough: ['GET /v1/models'], injection: {user: deny}}
+  egress: {pii: {action: redact, entities: [email]}, promptLeak: {action: deny, canaries: [${CANARY}]}}`;
+
+export type BoundaryOptions = {
+  readonly maxMessageBytes?: number;
+  readonly maxExchanges?: number;
+  /** A Unix socket; a port of loopback when left out. */
+  readonly socket?: string;
+};
+
+export type Boundary = {
+  readonly address: string;
+  readonly server: BoundaryServer;
+  readonly records: AuditRecord[];
+  /** What calls failed with. */
+  readonly failures: unknown[];
+  /** Whether the log takes a record. */
+  durable: (record: AuditRecord) => boolean;
+  connect(): Promise<EnvoyConnection>;
+  /** @returns when no exchange is open, its records included */
+  idle(): Promise<void>;
+  close(): Promise<void>;
+};
+
+export async function startBoundary(options: BoundaryOptions = {}): Promise<Boundary> {
+  const clock = systemClock();
+  const policies = policyWith(POLICY);
+  const records: AuditRecord[] = [];
+  const failures: unknown[] = [];
+  const connections: EnvoyConnection[] = [];
+  const recorder = {
+    append: async (batch: readonly AuditRecord[]) => {
+      const taken = batch.every(boundary.durable);
+      if (taken) for (const record of batch) records.push(record);
+      return taken;
+    },
+  };
+  const server = new BoundaryServer({
+    clock,
+    maxExchanges: options.maxExchanges ?? 4_096,
+    maxHeldBytes: 2 ** 28,
+    maxMessageBytes: options.maxMessageBytes ?? 2 ** 22,
+    replyDeadlineMs: 4_000,
+    trust: NO_TRUST,
+    callFailed: (error) => failures.push(error),
+    exchangeDeps: () => ({ policies, recorder, clock, recorded: () => undefined }),
+  });
+  const address = await server.bind(
+    options.socket === undefined ? "127.0.0.1:0" : `unix://${options.socket}`,
+  );
+  const boundary: Boundary = {
+    address,
+    server,
+    records,
+    failures,
+    durable: () => true,
+    connect: async () => {
+      const connection = await EnvoyConnection.open(address);
+      connections.push(connection);
+      return connection;
+    },
+    idle: async () => {
+      while (server.open > 0) await new Promise(setImmediate);
+    },
+    close: async () => {
+      for (const connection of connections) connection.close();
+      await server.drain(2);
+    },
+  };
+  return boundary;
+}
+
+export const decisions = (records: readonly AuditRecord[]): readonly DecisionRecord[] =>
+  records.filter((record) => record.type === "request.decision");
+export const outcomes = (records: readonly AuditRecord[]): readonly OutcomeRecord[] =>
+  records.filter((record) => record.type === "response.outcome");
