@@ -299,7 +299,8 @@ func TestAMistakeInAnAnchorIsSeen(t *testing.T) {
 		{"another gateway", "gateway.yaml", "kind: Gateway, name: inference", "kind: Gateway, name: others"},
 		{"inserted at the end", "gateway.yaml", "operation: INSERT_BEFORE", "operation: INSERT_AFTER"},
 		{"another port", "sidecar-outbound.yaml", "portNumber: 10000\n          filterChain", "portNumber: 10001\n          filterChain"},
-		{"the Service's port", "sidecar-inbound.yaml", "portNumber: 8000\n          filterChain", "portNumber: 80\n          filterChain"},
+		{"the Service's port", "sidecar-inbound.yaml", "destinationPort: 8000", "destinationPort: 80"},
+		{"the listener's port", "sidecar-inbound.yaml", "          filterChain:\n            destinationPort: 8000", "          portNumber: 8000\n          filterChain:"},
 		{"the tunnel's listener too", "waypoint.yaml", "          name: main_internal\n", ""},
 	}
 	for _, row := range rows {

@@ -96,8 +96,7 @@ var modes = []mode{
 		kind: model.SidecarProxy, namespace: "models", address: "10.0.0.8",
 		labels: map[string]string{"app": "model", "limen.dev/boundary": "inbound"},
 		guards: func(l *listener.Listener, chain *listener.FilterChain) bool {
-			return l.Name == model.VirtualInboundListenerName &&
-				chain.GetFilterChainMatch().GetDestinationPort().GetValue() == 8000
+			return inbound(l) && chain.GetFilterChainMatch().GetDestinationPort().GetValue() == 8000
 		},
 	},
 	{
@@ -112,10 +111,17 @@ var modes = []mode{
 	},
 }
 
+// inbound is true of the listeners by which a sidecar is reached: with mTLS, and through the tunnels of an ambient
+// mesh.
+func inbound(l *listener.Listener) bool {
+	return l.Name == model.VirtualInboundListenerName || l.Name == "main_internal"
+}
+
 // istiod is a control plane with the mesh of mesh.yaml, Limen, the provider of ext-authz.yaml, and `texts`.
 func istiod(t *testing.T, texts ...string) *xds.FakeDiscoveryServer {
 	t.Helper()
 	test.SetForTest(t, &features.EnableAmbient, true)
+	test.SetForTest(t, &features.EnableSidecarHBONEListening, true)
 	around, err := os.ReadFile("mesh.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +147,9 @@ func istiod(t *testing.T, texts ...string) *xds.FakeDiscoveryServer {
 func (m mode) proxyOf(d *xds.FakeDiscoveryServer, version string) *model.Proxy {
 	return d.SetupProxy(&model.Proxy{
 		Type: m.kind, ConfigNamespace: m.namespace, Labels: m.labels, IPAddresses: []string{m.address},
-		Metadata: &model.NodeMetadata{IstioVersion: version, Namespace: m.namespace, Labels: m.labels},
+		Metadata: &model.NodeMetadata{
+			IstioVersion: version, Namespace: m.namespace, Labels: m.labels, EnableHBONE: true,
+		},
 	})
 }
 
