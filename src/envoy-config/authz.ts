@@ -55,8 +55,8 @@ export const AUTHZ_RULES: readonly Rule<Guard>[] = [
     so: "a busy moment ends in Envoy's own error instead of Limen's verdict; 200 ms is the default",
     fix: "use 5s",
     find: ({ body }) => {
-      const timeout = body.in("grpc_service", "timeout");
-      return timeout.milliseconds() === 0 ? [] : tooShort(timeout);
+      const service = body.at("grpc_service");
+      return service.isWritten ? tooShort(service.at("timeout")) : [];
     },
   },
   {

@@ -1,7 +1,8 @@
 /** Bad configurations: edits of a good file, the one rule that they break, and the line that is shown. */
 import type { Shipped } from "./edits.ts";
 
-type Edit = readonly [from: string, to: string];
+/** Undefined: the block that begins with this line goes. */
+export type Edit = readonly [from: string, to: string | undefined];
 export type Case = readonly [
   rule: string,
   file: Shipped,
@@ -16,6 +17,7 @@ const GATEWAY = "istio/gateway.yaml";
 const MESH = "istio/mesh-config.yaml";
 
 const drop = (text: string): Edit => [text, ""];
+const block = (line: string): Edit => [line, undefined];
 const add = (anchor: string, text: string): Edit => [anchor, `${anchor}${text}`];
 const FIELD = " ".repeat(22);
 /** One more field of Limen's filter. */
@@ -111,12 +113,7 @@ export const MODE_CASES: readonly Case[] = [
     routeModes("request_body_mode: BUFFERED, response_body_mode: FULL_DUPLEX_STREAMED"),
     SAID,
   ],
-  [
-    "override-modes-open",
-    P1,
-    ["allowed_override_modes:", "other_modes:"],
-    "allow_mode_override: true",
-  ],
+  ["override-modes-open", P1, block("allowed_override_modes:"), "allow_mode_override: true"],
   [
     "override-mode-blind",
     P1,
@@ -171,7 +168,6 @@ export const MODE_CASES: readonly Case[] = [
 
 export const FILTER_CASES: readonly Case[] = [
   ["no-filter", P1, ["name: limen.ext_proc", "name: other"], "admin:"],
-  ["no-filter", P1, ["http.ext_proc.v3.ExternalProcessor", "http.other.v3.Other"], "admin:"],
   [
     "failure-mode-allow",
     P1,
@@ -197,7 +193,15 @@ export const FILTER_CASES: readonly Case[] = [
     add(ENTRY, "                    is_optional: true\n"),
     "is_optional: true",
   ],
-  ["http-service", P1, field("http_service: {}"), "http_service: {}"],
+  [
+    "http-service",
+    AUTHZ,
+    [
+      block("grpc_service:"),
+      field("http_service: { server_uri: { uri: limen.local, cluster: limen, timeout: 5s } }"),
+    ],
+    "http_service:",
+  ],
   [
     "status-on-error",
     P1,
@@ -238,7 +242,7 @@ export const FILTER_CASES: readonly Case[] = [
     "response_attributes:",
   ],
   ["route-name", P1, drop("                        - xds.route_name\n"), "request_attributes:"],
-  ["mutation-rules-open", P1, ["mutation_rules:", "other_rules:"], "typed_config:"],
+  ["mutation-rules-open", P1, block("mutation_rules:"), "typed_config:"],
   ["mutation-rules-narrow", P1, ["content-.+|retry", "content-length|retry"], 'regex: "^(accept'],
   [
     "mutation-rules-narrow",
@@ -246,14 +250,14 @@ export const FILTER_CASES: readonly Case[] = [
     ["disallow_all: true", 'disallow_expression: { regex: "retry-.*" }'],
     "disallow_expression:",
   ],
-  ["credentials-forwarded", P1, ["forward_rules:", "other_rules:"], "typed_config:"],
+  ["credentials-forwarded", P1, block("forward_rules:"), "typed_config:"],
   [
     "route-cache-cleared",
     P1,
     ["route_cache_action: RETAIN", "route_cache_action: 1"],
     "route_cache_action: 1",
   ],
-  ["authz-body-missing", AUTHZ, ["with_request_body:", "other_body:"], "typed_config:"],
+  ["authz-body-missing", AUTHZ, block("with_request_body:"), "typed_config:"],
   [
     "authz-body-partial",
     AUTHZ,
@@ -310,10 +314,13 @@ export const FILTER_CASES: readonly Case[] = [
     "google-grpc",
     P1,
     [
-      "                        retry_policy:\n",
-      "                        google_grpc: {}\n                        retry_policy:\n",
+      block("envoy_grpc:"),
+      [
+        "                        retry_policy:\n",
+        "                        google_grpc: { target_uri: limen.local, stat_prefix: x }\n                        retry_policy:\n",
+      ],
     ],
-    "google_grpc: {}",
+    "google_grpc:",
   ],
   [
     "grpc-retry",
@@ -329,7 +336,7 @@ export const CHAIN_CASES: readonly Case[] = [
   [
     "filter-unknown-after",
     P1,
-    between("ours", "type.googleapis.com/acme.Rewriter"),
+    between("ours", `${HTTP}.original_src.v3.OriginalSrc`),
     "- name: ours",
   ],
   [
@@ -507,7 +514,13 @@ export const CLUSTER_CASES: readonly Case[] = [
   [
     "cluster-http2",
     P1,
-    ["http2_protocol_options:\n              #", "http_protocol_options:\n              #"],
+    [
+      ["http2_protocol_options:\n              #", "http_protocol_options:\n              #"],
+      ["connection_keepalive: { interval: 2s, timeout: 2s }", "enable_trailers: true"],
+      // With a gRPC health check Envoy sees it by itself.
+      block("grpc_health_check:"),
+      add("          healthy_threshold: 1\n", "          tcp_health_check: {}\n"),
+    ],
     "explicit_http_config:",
   ],
   [
@@ -528,7 +541,7 @@ export const CLUSTER_CASES: readonly Case[] = [
     ["applyTo: CLUSTER", "applyTo: OTHER"],
     "cluster_name: outbound|9002",
   ],
-  ["health-check", P1, ["health_checks:", "other_checks:"], "- name: limen"],
+  ["health-check", P1, block("health_checks:"), "- name: limen"],
   [
     "health-authority",
     P1,
@@ -566,8 +579,8 @@ export const CLUSTER_CASES: readonly Case[] = [
     ["healthy_panic_threshold: { value: 0 }", "healthy_panic_threshold: { value: 50 }"],
     "healthy_panic_threshold:",
   ],
-  ["panic-threshold", P1, ["common_lb_config:", "other_config:"], "- name: limen"],
-  ["circuit-breakers", P1, ["circuit_breakers:", "other_breakers:"], "- name: limen"],
+  ["panic-threshold", P1, block("common_lb_config:"), "- name: limen"],
+  ["circuit-breakers", P1, block("circuit_breakers:"), "- name: limen"],
   ["graceful-close", P1, [`${GRACEFUL}: false`, `${GRACEFUL}: "true"`], GRACEFUL],
   [
     "graceful-close",
@@ -579,7 +592,7 @@ export const CLUSTER_CASES: readonly Case[] = [
   ["provider-fail-open", MESH, ["failOpen: false", "failOpen: true"], "failOpen: true"],
   ["provider-timeout", MESH, drop("        timeout: 5s\n"), "envoyExtAuthzGrpc:"],
   ["provider-status", MESH, drop('        statusOnError: "503"\n'), "envoyExtAuthzGrpc:"],
-  ["provider-body-missing", MESH, ["includeRequestBodyInCheck:", "other:"], "envoyExtAuthzGrpc:"],
+  ["provider-body-missing", MESH, block("includeRequestBodyInCheck:"), "envoyExtAuthzGrpc:"],
   [
     "provider-body-partial",
     MESH,

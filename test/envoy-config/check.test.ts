@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { parse, parseAllDocuments } from "yaml";
 import { RULES } from "../../src/envoy-config/check.ts";
 import { type Case, CHAIN_CASES, CLUSTER_CASES, FILTER_CASES, MODE_CASES } from "./cases.ts";
-import { check, edit, LIMITS, lineOf, SHIPPED } from "./edits.ts";
+import { applied, check, edit, LIMITS, lineOf, SHIPPED } from "./edits.ts";
 
 const CASES: readonly Case[] = [...MODE_CASES, ...FILTER_CASES, ...CHAIN_CASES, ...CLUSTER_CASES];
 const SEVERITY = new Map(RULES.map(({ id, severity }) => [id, severity]));
@@ -35,11 +35,7 @@ describe("limen envoy check: what is shipped", () => {
 describe("limen envoy check: one defect at a time", () => {
   CASES.forEach(([rule, file, edits, line], i) => {
     it(`finds ${rule} in ${file}, ${i}: ${line}`, () => {
-      const list = typeof edits[0] === "string" ? [edits] : edits;
-      const text = (list as readonly (readonly [string, string])[]).reduce(
-        (before, [from, to]) => edit(before, from, to),
-        SHIPPED[file] as string,
-      );
+      const text = applied(file, edits);
       const found = check(text);
       assert.deepEqual(new Set(found.map((one) => one.rule)), new Set([rule]));
       assert.equal(found[0]?.severity, SEVERITY.get(rule));

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { checkEnvoy, type Finding } from "../../src/envoy-config/check.ts";
+import type { Edit } from "./cases.ts";
 
 const read = (path: string): string =>
   readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
@@ -32,6 +33,28 @@ export function edit(text: string, from: string, to: string): string {
   const n = nth === "" ? 1 : Number(nth);
   assert.ok(n < parts.length, `${plain} stands ${n} times`);
   return parts.slice(0, n).join(plain) + to + parts.slice(n).join(plain);
+}
+
+/** A good file with the edits of a case. */
+export const applied = (file: Shipped, edits: Edit | readonly Edit[]): string =>
+  listOf(edits).reduce(
+    (text: string, [from, to]) => (to === undefined ? without(text, from) : edit(text, from, to)),
+    SHIPPED[file],
+  );
+
+const isEdit = (edits: Edit | readonly Edit[]): edits is Edit => typeof edits[0] === "string";
+const listOf = (edits: Edit | readonly Edit[]): readonly Edit[] =>
+  isEdit(edits) ? [edits] : edits;
+
+/** Without the only line that reads `line`, and without all that is indented deeper below it. */
+function without(text: string, line: string): string {
+  const lines = text.split("\n");
+  const begins = lines.flatMap((one, i) => (one.trim() === line ? [i] : []));
+  const [begin = 0] = begins;
+  assert.equal(begins.length, 1, `${line} stands once`);
+  const depth = (one: string): number => one.search(/\S|$/);
+  const length = lines.slice(begin + 1).findIndex((one) => depth(one) <= depth(lines[begin] ?? ""));
+  return [...lines.slice(0, begin), ...lines.slice(begin + 1 + length)].join("\n");
 }
 
 /** The line at which a finding points. */
