@@ -51,11 +51,16 @@ describe("limen init", () => {
     assert.equal(document?.spec.action?.rules.length, 4);
     assert.deepEqual(document?.spec.selector?.models, ["gpt-*", "claude-*"]);
     const config = loadConfig(
-      folder.write("full-limen.yaml", limen.replace(/^ +listen: .*$/m, "")),
+      folder.write("full-limen.yaml", limen.replace(/^ +listen: .*$/gm, "")),
       {},
     );
-    const { listen, admin, drain } = loadConfig(undefined, {});
-    assert.deepEqual([config.listen, config.admin, config.drain], [listen, admin, drain]);
+    const { listen, admin, trust, drain } = loadConfig(undefined, {});
+    assert.deepEqual(
+      [config.listen, config.admin, config.trust, config.drain],
+      [listen, admin, trust, drain],
+    );
+    for (const [line] of limen.matchAll(/^ +listen: .*$/gm))
+      loadConfig(folder.write("listen.yaml", line), {});
   });
 
   it("overwrites nothing and writes nothing when one of its files is there", () => {

@@ -17,6 +17,10 @@ const service = Process;
 /** Bytes of one reply. */
 export const serialize = (reply: object): Buffer => service.responseSerialize(reply);
 
+/** Bytes of one message of Envoy. */
+export const requestBytes = (message: object): Buffer => service.requestSerialize(message);
+export const read = (bytes: Buffer) => decode(service.requestDeserialize(bytes), NO_TRUST);
+
 type Head = { headers: Map<string, string>; endOfStream: boolean };
 
 /** What the second decoder says, in the words of the first. */
@@ -30,7 +34,7 @@ function headOf(body: Decoded): Head {
 
 /** @returns what Limen reads, after the second decoder has agreed to all of it */
 export function bothReadings(bytes: Buffer): EnvoyEvent {
-  const { event, modes } = decode(service.requestDeserialize(bytes), NO_TRUST);
+  const { event, modes } = read(bytes);
   assert.ok(event !== undefined);
   const second = readRequest(bytes);
   const body = second[event.kind] as Decoded;
@@ -53,7 +57,7 @@ export function bothReadings(bytes: Buffer): EnvoyEvent {
 
 /** The reply that changes nothing; an event stream flows. */
 export function agreeTo(bytes: Buffer): object {
-  const { event } = decode(service.requestDeserialize(bytes), NO_TRUST);
+  const { event } = read(bytes);
   assert.ok(event !== undefined);
   const direction = event.kind.startsWith("request") ? "request" : "response";
   if (event.kind.endsWith("_body")) return encodeBody(direction, PASS).message;

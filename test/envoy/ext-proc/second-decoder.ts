@@ -20,10 +20,11 @@ const httpHeaders: Schema = () => ({
 });
 const httpBody: Schema = () => ({ 1: ["body", "bytes"], 2: ["end_of_stream", "bool"] });
 const httpTrailers: Schema = () => ({ 1: ["trailers", sub(headerMap)] });
-const value: Schema = () => ({ 3: ["string", "string"] });
+const value: Schema = () => ({ 3: ["string", "string"], 5: ["struct", sub(struct)] });
 const structEntry: Schema = () => ({ 1: ["key", "string"], 2: ["value", sub(value)] });
 const struct: Schema = () => ({ 1: ["fields", sub(structEntry), "many"] });
 const attributesEntry: Schema = () => ({ 1: ["key", "string"], 2: ["value", sub(struct)] });
+const metadata: Schema = () => ({ 1: ["filter_metadata", sub(attributesEntry), "many"] });
 const protocolConfig: Schema = () => ({
   1: ["request_body_mode", "enum"],
   2: ["response_body_mode", "enum"],
@@ -73,6 +74,7 @@ const processingRequest: Schema = () => ({
   5: ["response_body", sub(httpBody)],
   6: ["request_trailers", sub(httpTrailers)],
   7: ["response_trailers", sub(httpTrailers)],
+  8: ["metadata_context", sub(metadata)],
   9: ["attributes", sub(attributesEntry), "many"],
   10: ["observability_mode", "bool"],
   11: ["protocol_config", sub(protocolConfig)],

@@ -8,8 +8,8 @@ import {
   encodeRefusal,
 } from "../../../src/envoy/ext-proc/encode.ts";
 import { NO_EDITS } from "../../../src/exchange/http.ts";
-import { bothReadings, serialize, VECTORS } from "./readings.ts";
-import { readResponse } from "./second-decoder.ts";
+import { bothReadings, read, requestBytes, serialize, VECTORS } from "./readings.ts";
+import { readRequest, readResponse } from "./second-decoder.ts";
 
 describe("ext_proc messages recorded from Envoy", () => {
   const vectors = JSON.parse(readFileSync(VECTORS, "utf8")) as string[];
@@ -46,6 +46,65 @@ describe("ext_proc messages recorded from Envoy", () => {
     const requests = find("request_body").map(({ chunk }) => chunk.endOfStream);
     assert.deepEqual(requests, [true, true]);
     assert.equal(find("response_body").at(-1)?.chunk.endOfStream, true);
+  });
+});
+
+describe("ext_proc identities", () => {
+  it("are read alike: the certificate from attributes, the claims from metadata_context", () => {
+    const text = (stringValue: string) => ({ stringValue });
+    const spiffe = "spiffe://prod/ns/agents/sa/bot";
+    const claims = { structValue: { fields: { azp: text("bot"), sub: text("x") } } };
+    const bytes = requestBytes({
+      request_headers: {
+        headers: { headers: [{ key: ":method", raw_value: Buffer.from("GET") }] },
+      },
+      attributes: {
+        "envoy.filters.http.ext_proc": {
+          fields: { "connection.uri_san_peer_certificate": text(spiffe) },
+        },
+      },
+      metadata_context: {
+        filter_metadata: { "envoy.filters.http.jwt_authn": { fields: { jwt: claims } } },
+      },
+    });
+    const { event } = read(bytes);
+    assert.ok(event?.kind === "request_headers");
+    const who = event.head.identity.reveal();
+    assert.equal(who.spiffe, spiffe);
+    assert.deepEqual(Object.fromEntries(who.claims), { azp: ["bot"], sub: ["x"] });
+    const member = (key: string, value: object) => ({ key, value });
+    const { metadata_context, attributes } = readRequest(bytes);
+    const fields = [member("azp", { string: "bot" }), member("sub", { string: "x" })];
+    assert.deepEqual(metadata_context, {
+      filter_metadata: [
+        member("envoy.filters.http.jwt_authn", {
+          fields: [member("jwt", { struct: { fields } })],
+        }),
+      ],
+    });
+    assert.deepEqual(attributes, [
+      member("envoy.filters.http.ext_proc", {
+        fields: [member("connection.uri_san_peer_certificate", { string: spiffe })],
+      }),
+    ]);
+  });
+
+  it("fail the call when a token is nested beyond what can be read", () => {
+    // Bytes, not objects: the length of each level holds those below.
+    let value: Buffer = Buffer.from([0x1a, 0x00]); // a Value that is the empty text
+    const wrap = (tag: number, bytes: Buffer): Buffer => {
+      const length: number[] = [];
+      for (let n = bytes.length; ; n >>>= 7) {
+        length.push(n < 128 ? n : (n & 127) | 128);
+        if (n < 128) break;
+      }
+      return Buffer.concat([Buffer.from([tag, ...length]), bytes]);
+    };
+    for (let i = 0; i < 5_000; i += 1) value = wrap(0x32, wrap(0x0a, value)); // list_value of one
+    const field = Buffer.concat([wrap(0x0a, Buffer.from("a")), wrap(0x12, value)]);
+    const entry = Buffer.concat([wrap(0x0a, Buffer.from("f")), wrap(0x12, wrap(0x0a, field))]);
+    const message = wrap(0x42, wrap(0x0a, entry));
+    assert.throws(() => read(message));
   });
 });
 
