@@ -90,6 +90,7 @@ export class EnvoyConnection {
 
   /** Opens a Process call. */
   open(options: StreamOptions = {}): EnvoyStream {
+    assert.ok(!this.lost, "the server has closed the connection");
     const id = this.#nextId;
     this.#nextId += 2;
     const stream = new EnvoyStream(this, id);
