@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { loadPackageDefinition, type ServiceDefinition } from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
+import { loadSync, type MessageTypeDefinition } from "@grpc/proto-loader";
 
 const root = fileURLToPath(new URL("../../proto", import.meta.url));
 
@@ -28,6 +28,12 @@ export const EXT_AUTHZ_SERVICE = "envoy.service.auth.v3.Authorization";
 /** The service definitions for `Server.addService`. */
 export const externalProcessor = definition[EXT_PROC_SERVICE] as ServiceDefinition;
 export const authorization = definition[EXT_AUTHZ_SERVICE] as ServiceDefinition;
+
+/** `envoy.config.core.v3.Metadata`, where it comes as bytes. */
+export const metadata = definition["envoy.config.core.v3.Metadata"] as MessageTypeDefinition<
+  object,
+  object
+>;
 
 /** Throws when a file of `proto/` is missing or broken; called at start, so that it is not found by traffic. */
 export const checkProtos = (): void => {

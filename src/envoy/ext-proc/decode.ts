@@ -13,6 +13,7 @@ import type {
   ResponseHead,
 } from "../../exchange/http.ts";
 import { identityOf } from "../identity.ts";
+import { metadata } from "../proto.ts";
 import { entryOf, fieldOf, textOf } from "../struct.ts";
 
 export type Direction = "request" | "response";
@@ -104,7 +105,7 @@ function decodeRequestHead(body: Wire, fields: Wire, trust: Trust): RequestHead 
     path: headers.get(":path") ?? "",
     headers,
     route: attribute(fields, "xds.route_name") ?? "",
-    identity: identityOf({ principal, headers, metadata: fields["metadata_context"] }, trust),
+    identity: identityOf({ principal, headers, metadata: decodeMetadata(fields) }, trust),
     endOfStream: body["end_of_stream"] === true,
   };
 }
@@ -141,6 +142,16 @@ function decodeHeaders(body: Wire): Headers {
     headers.set(name, before === undefined ? value : `${before}, ${value}`);
   }
   return headers;
+}
+
+function decodeMetadata(fields: Wire): unknown {
+  const bytes = fields["metadata_context"];
+  if (!(bytes instanceof Uint8Array) || bytes.length === 0) return undefined;
+  try {
+    return metadata.deserialize(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+  } catch {
+    throw broken("its metadata cannot be read"); // no message, or one that is nested too deeply
+  }
 }
 
 /** A string attribute, or undefined when Envoy did not send it. */

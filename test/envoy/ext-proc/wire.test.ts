@@ -7,6 +7,7 @@ import {
   encodePieces,
   encodeRefusal,
 } from "../../../src/envoy/ext-proc/encode.ts";
+import { metadata } from "../../../src/envoy/proto.ts";
 import { NO_EDITS } from "../../../src/exchange/http.ts";
 import { bothReadings, read, requestBytes, serialize, VECTORS } from "./readings.ts";
 import { readRequest, readResponse } from "./second-decoder.ts";
@@ -63,9 +64,9 @@ describe("ext_proc identities", () => {
           fields: { "connection.uri_san_peer_certificate": text(spiffe) },
         },
       },
-      metadata_context: {
+      metadata_context: metadata.serialize({
         filter_metadata: { "envoy.filters.http.jwt_authn": { fields: { jwt: claims } } },
-      },
+      }),
     });
     const { event } = read(bytes);
     assert.ok(event?.kind === "request_headers");
@@ -89,7 +90,7 @@ describe("ext_proc identities", () => {
     ]);
   });
 
-  it("fail the call when a token is nested beyond what can be read", () => {
+  it("fail the call, and say no more, when a token is nested beyond what can be read", () => {
     // Bytes, not objects: the length of each level holds those below.
     let value: Buffer = Buffer.from([0x1a, 0x00]); // a Value that is the empty text
     const wrap = (tag: number, bytes: Buffer): Buffer => {
@@ -103,8 +104,13 @@ describe("ext_proc identities", () => {
     for (let i = 0; i < 5_000; i += 1) value = wrap(0x32, wrap(0x0a, value)); // list_value of one
     const field = Buffer.concat([wrap(0x0a, Buffer.from("a")), wrap(0x12, value)]);
     const entry = Buffer.concat([wrap(0x0a, Buffer.from("f")), wrap(0x12, wrap(0x0a, field))]);
-    const message = wrap(0x42, wrap(0x0a, entry));
-    assert.throws(() => read(message));
+    const headers = { request_headers: { headers: { headers: [] } } };
+    const deep = requestBytes({ ...headers, metadata_context: wrap(0x0a, entry) });
+    const broken = { code: "protocol", message: /its metadata cannot be read/ };
+    assert.throws(() => read(deep), broken);
+    const cut = requestBytes({ ...headers, metadata_context: Buffer.from([0x0a, 0x7f, 0x00]) });
+    assert.throws(() => read(cut), broken);
+    assert.doesNotThrow(() => read(requestBytes(headers)));
   });
 });
 
