@@ -18,8 +18,8 @@ export type Place = (typeof PLACES)[number];
 
 type Golden = { readonly listener: Listener; readonly clusters: readonly Cluster[] };
 
-/** What a listener of golden/ is for: the places above, or the sidecar of Limen itself. */
-type Kept = Place | "limen-sidecar";
+/** What a listener of golden/ is for: a place above, a gateway of an old Istio, the sidecar of Limen itself. */
+type Kept = Place | "unsupported-proxy" | "limen-sidecar";
 
 const textOf = (kept: Kept): string =>
   readFileSync(new URL(`golden/${kept}.want.json`, import.meta.url), "utf8");

@@ -38,6 +38,13 @@ func TestTheGoldenFilesAreWhatIstiodGenerates(t *testing.T) {
 	}
 }
 
+// What a proxy gets that is too old: a real Envoy has to show that it refuses.
+func TestTheGoldenFileOfAnOldProxyIsWhatIstiodGenerates(t *testing.T) {
+	m := modes[0]
+	g := generate(t, m, read(t, m.file), "1.27.9")
+	golden(t, "unsupported-proxy", static(t, "unsupported-proxy", g.managers[0], g))
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	file := filepath.Join("golden", name+".want.json")

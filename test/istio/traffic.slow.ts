@@ -59,7 +59,7 @@ describe("Envoy with what istiod makes of istio/", function () {
       dir,
       modelPort: stack.model.port,
       listeners: { plain: undefined },
-      edit: (bootstrap) => addKept(bootstrap, PLACES, ports),
+      edit: (bootstrap) => addKept(bootstrap, [...PLACES, "unsupported-proxy"], ports),
     });
   });
   after(async () => {
@@ -126,6 +126,13 @@ describe("Envoy with what istiod makes of istio/", function () {
       }
     });
   }
+
+  it("lets nothing through a proxy that is too old for the filter", async () => {
+    const url = proxies.url("unsupported-proxy") + CHAT;
+    const response = await send(url, { body: bodyOf("hello", false) });
+    assert.deepEqual([response.status, decisionOf(response)], [403, undefined]);
+    assert.equal(stack.model.received.length, 0);
+  });
 
   it("keeps its connections over thousands of exchanges, each of which ends with a reset", async () => {
     const live = await stream("gateway");
