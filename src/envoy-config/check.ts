@@ -12,7 +12,7 @@ import { PROVIDER_RULES } from "./extension-provider.ts";
 import { FILTER_RULES, PROC_RULES } from "./filters.ts";
 import { SERVICE_RULES } from "./grpc-service.ts";
 import { MODE_RULES, OVERRIDE_MODE_RULES } from "./modes.ts";
-import { OVERRIDE_RULES, overridesOf, WAY_RULES, waysOf } from "./routes.ts";
+import { OVERRIDE_RULES, overridesOf, targetsOf, WAY_RULES, waysOf } from "./routes.ts";
 import { type Limits, type Rule, type RuleText, spotIf } from "./rule.ts";
 import { type Guard, type Manager, type Scene, sceneOf } from "./scene.ts";
 
@@ -48,6 +48,21 @@ const FILE_RULES: readonly Rule<{ readonly scene: Scene; readonly top: Cursor }>
     fix: "name the right file; a filter that is not called limen... is named with --filter",
     find: ({ scene, top }) =>
       spotIf(scene.managers.length === 0 && scene.providers.length === 0, top),
+  },
+  {
+    id: "listener-unguarded",
+    severity: "warning",
+    what: "a listener without Limen leads to a cluster that Limen guards in another",
+    so: "whoever reaches this listener asks the model unread",
+    fix: "put the filter here too, or make sure that no client reaches it",
+    find: ({ scene }) => {
+      const targets = scene.managers.flatMap(targetsOf).map((target) => target.text());
+      const guarded = new Set(targets.filter((name) => name !== undefined));
+      return scene.unguarded.flatMap((manager) => {
+        const at = targetsOf(manager).find((target) => guarded.has(target.text() ?? ""));
+        return at === undefined ? [] : spotIf(true, at);
+      });
+    },
   },
 ];
 

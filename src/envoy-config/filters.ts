@@ -1,11 +1,9 @@
 /** Rules about a filter of Limen by itself: what it does when Limen fails, what it sends, what Limen may change. */
 import { pattern, Subject } from "../detect/re2.ts";
 import type { Cursor } from "./cursor.ts";
-import { type Rule, type Spot, spotIf } from "./rule.ts";
+import { REPLY_DEADLINE_MS, type Rule, type Spot, spotIf } from "./rule.ts";
 import type { Guard } from "./scene.ts";
 
-/** Limen answers every message within 4 s (`serve`); a filter that gives up earlier decides instead of it. */
-const REPLY_DEADLINE_MS = 4_000;
 const DEFAULT_TIMEOUT_MS = 200;
 
 /** ext_proc and ext_authz alike. */

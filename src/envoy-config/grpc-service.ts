@@ -1,6 +1,6 @@
 /** Rules about the calls to Limen: a `grpc_service`, of a filter or of a route's override. */
 import type { Cursor } from "./cursor.ts";
-import { type Rule, type Spot, spotIf } from "./rule.ts";
+import { REPLY_DEADLINE_MS, type Rule, type Spot, spotIf } from "./rule.ts";
 
 /** nghttp2, below Node, closes a stream whose authority holds anything else (RFC 3986, 3.2). */
 const AUTHORITY = /^[\w.~:[\]@!$&'()*+,;=%-]+$/;
@@ -31,6 +31,18 @@ export const SERVICE_RULES: readonly Rule<Cursor>[] = [
     so: "it has pools, limits and deadlines of its own, and nothing here was tried with it",
     fix: "use envoy_grpc with a cluster",
     find: (service) => spotIf(service.at("google_grpc").isWritten, service.at("google_grpc")),
+  },
+  {
+    id: "grpc-attempt-short",
+    severity: "warning",
+    what: "retry_back_off.max_interval is not longer than the 4 s in which Limen answers",
+    so: "Envoy ends each attempt after it, whatever timeout says: a slower answer of Limen is a 503",
+    fix: "use max_interval: 5s",
+    find: (service) => {
+      const longest = service.in("retry_policy", "retry_back_off", "max_interval");
+      const ms = longest.milliseconds() ?? Number.POSITIVE_INFINITY;
+      return spotIf(ms <= REPLY_DEADLINE_MS, longest);
+    },
   },
   {
     id: "grpc-retry",

@@ -40,7 +40,7 @@ export const MODE_RULES: readonly Rule<ModeUse>[] = [
     id: "body-mode-blind",
     severity: "error",
     what: "the body mode is GRPC or BUFFERED_PARTIAL",
-    so: "Envoy passes on what it has not shown to Limen: streams, or all that is beyond its buffer",
+    so: "Envoy passes on what it has not shown; Limen refuses that (body_not_shown), unless a policy lets it pass unread",
     fix: "use BUFFERED, or FULL_DUPLEX_STREAMED for responses",
     find: (use) => where(use, "_body_mode", (d) => isBlind(bodyMode(use.modes, d))),
   },
@@ -48,7 +48,7 @@ export const MODE_RULES: readonly Rule<ModeUse>[] = [
     id: "body-mode-none",
     severity: "error",
     what: "the body mode of one direction is NONE, or is not written",
-    so: "its bodies pass unread; a route without any inspection has NONE for both, in an override of its own",
+    so: "Limen refuses the exchange (body_not_shown), unless a policy lets it pass unread; a route for headers only says NONE for both",
     fix: "write the body mode of both directions",
     find: (use) => {
       const isNone = (d: Direction): boolean => bodyMode(use.modes, d) === "NONE";
@@ -61,7 +61,7 @@ export const MODE_RULES: readonly Rule<ModeUse>[] = [
     id: "body-mode-streamed",
     severity: "error",
     what: "the body mode is STREAMED where Limen has not asked for it",
-    so: "a request reaches the model in pieces before its verdict; a Limen that stops hangs the client, whatever message_timeout says",
+    so: "the provider sees headers before the verdict on the request; a Limen that stops hangs the client, whatever message_timeout says",
     fix: "use BUFFERED; for responses with allowed_override_modes, or FULL_DUPLEX_STREAMED",
     find: (use) =>
       where(

@@ -2,6 +2,7 @@
 
 import { quote } from "../policy/yaml.ts";
 import { neededBytes, upgrades } from "./connection-manager.ts";
+import type { Cursor } from "./cursor.ts";
 import { isOn } from "./filters.ts";
 import { bodyMode } from "./modes.ts";
 import { type Limits, type Rule, smaller, spotIf } from "./rule.ts";
@@ -37,6 +38,10 @@ export function overridesOf({ guards, levels }: Manager): readonly Override[] {
     });
   });
 }
+
+/** The names of clusters to which the routes of managers lead. */
+export const targetsOf = ({ levels }: Manager): readonly Cursor[] =>
+  levels.map(({ kind, at }) => (kind === "share" ? at.at("name") : at.in("route", "cluster")));
 
 /** The name of a route in a message. */
 function nameOf({ kind, at }: Level): string {

@@ -7,6 +7,9 @@ export type Limits = { readonly requestBytes: number; readonly responseBytes: nu
 /** `detail` is appended to what the rule says: numbers, a name. */
 export type Spot = { readonly at: Cursor; readonly detail: string };
 
+/** Limen answers every message within 4 s (`cli/serve.ts`); what gives up earlier decides instead of it. */
+export const REPLY_DEADLINE_MS = 4_000;
+
 export type RuleText = {
   readonly id: string;
   /** "error": something passes unread, hangs, or every request fails. */

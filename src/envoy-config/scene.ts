@@ -39,7 +39,7 @@ export type Level = {
   readonly parents: readonly Level[];
 };
 
-/** A connection manager in which a filter of Limen stands. */
+/** A connection manager. */
 export type Manager = {
   /** "patches": only what EnvoyFilters change is seen, Istio makes the rest. */
   readonly seen: "whole" | "patches";
@@ -57,6 +57,8 @@ export type Guard = Filter & { readonly kind: "ext_proc" | "ext_authz" };
 
 export type Scene = {
   readonly managers: readonly Manager[];
+  /** Connection managers without a filter of Limen. */
+  readonly unguarded: readonly Manager[];
   readonly clusters: ReadonlyMap<string, Cursor>;
   /** Whether clusters may exist that the file does not show. */
   readonly clustersSeen: "all" | "some";
@@ -110,7 +112,8 @@ export function sceneOf(
     patchedManager(parts.patches),
   ].map((manager) => ({ ...manager, guards: guardsAmong(manager.filters, isOurs) }));
   return {
-    managers: managers.filter((manager) => manager.guards.length > 0),
+    managers: managers.filter(({ guards }) => guards.length > 0),
+    unguarded: managers.filter(({ guards }) => guards.length === 0),
     clusters: named(parts.clusters),
     clustersSeen: parts.clustersSeen,
     clusterPatches: parts.patches.filter((patch) => patch.at("applyTo").text() === "CLUSTER"),

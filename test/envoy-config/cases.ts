@@ -322,6 +322,7 @@ export const FILTER_CASES: readonly Case[] = [
     ],
     "google_grpc:",
   ],
+  ["grpc-attempt-short", AUTHZ, ["max_interval: 5s", "max_interval: 0.250s"], "retry_back_off:"],
   [
     "grpc-retry",
     P1,
@@ -338,6 +339,32 @@ export const CHAIN_CASES: readonly Case[] = [
     P1,
     between("ours", `${HTTP}.original_src.v3.OriginalSrc`),
     "- name: ours",
+  ],
+  [
+    "listener-unguarded",
+    P1,
+    [
+      [
+        "\n  clusters:\n",
+        `
+    - name: side
+      address: { pipe: { path: side.sock } }
+      filter_chains:
+        - filters:
+            - name: http
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: side
+                http_filters: [{ name: r, typed_config: { "@type": ${HTTP}.router.v3.Router } }]
+                route_config:
+                  virtual_hosts:
+                    - { name: v, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: model } }] }
+
+  clusters:
+`,
+      ],
+    ],
+    '- { name: v, domains: ["*"]',
   ],
   [
     "filter-twice",

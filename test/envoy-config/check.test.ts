@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { parse, parseAllDocuments } from "yaml";
 import { RULES } from "../../src/envoy-config/check.ts";
+import { REPLY_DEADLINE_MS } from "../../src/envoy-config/rule.ts";
 import { type Case, CHAIN_CASES, CLUSTER_CASES, FILTER_CASES, MODE_CASES } from "./cases.ts";
 import { applied, check, edit, LIMITS, lineOf, SHIPPED } from "./edits.ts";
 
@@ -59,6 +60,12 @@ describe("limen envoy check: one defect at a time", () => {
       ({ id, severity, what, so }) => `| \`${id}\` | ${severity} | ${what}: ${so} |`,
     );
     assert.deepEqual(table.trim().split("\n").slice(2), rows);
+  });
+
+  it("takes from the service how long Limen takes to answer", () => {
+    const serve = readFileSync(new URL("../../src/cli/serve.ts", import.meta.url), "utf8");
+    const [, written = ""] = /REPLY_DEADLINE_MS = ([\d_]+);/.exec(serve) ?? [];
+    assert.equal(Number(written.replaceAll("_", "")), REPLY_DEADLINE_MS);
   });
 
   it("has each rule once", () => {
