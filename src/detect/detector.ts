@@ -8,6 +8,7 @@ import type { RuleId } from "../core/brand.ts";
 import { CONTEXT_UNITS } from "../core/control.ts";
 import type { FindingKind } from "../core/finding.ts";
 import type { Span } from "../core/segment.ts";
+import { literalSearch } from "./literals.ts";
 import { patternSet, Subject } from "./re2.ts";
 
 /** Answers of a reader: no match starts here, whatever follows; or the text ends before that is known. */
@@ -28,6 +29,8 @@ export interface Detector {
   readonly kind: FindingKind;
   /** RE2: a text that it does not match holds no finding. */
   readonly trigger: string;
+  /** ASCII literals; each candidate, finished or open, begins with one. Absent: it may begin with anything. */
+  readonly prefixes?: readonly string[];
   /** Everything that starts at or after `from`. */
   scan(text: string, from: number): Scan;
 }
@@ -68,14 +71,19 @@ export function sweeper<R extends Row>(
   rows: readonly R[],
 ): (text: string, from: number, rest: "more" | "ended") => Sweep<R> {
   const triggers = patternSet(rows.map(({ detector }) => detector.trigger));
+  const prefixed = literalSearch(rows.map(({ detector }) => detector.prefixes ?? []));
+  /** The beginning of a candidate does not pull its trigger yet: what an unfinished text may go on to is read. */
+  const unfinished = (text: string, from: number): readonly R[] => {
+    const begun = prefixed(text, from);
+    return rows.filter(({ detector }, at) => detector.prefixes === undefined || begun[at] === 1);
+  };
   return (text, from, rest) => {
     const hits: Hit<R>[] = [];
     const open: (R & { start: number })[] = [];
     const whole = rest === "ended" ? text + END : text;
-    // The beginning of a candidate does not pull its trigger yet, so an unfinished text is read by all.
     const awake =
       rest === "more"
-        ? rows
+        ? unfinished(text, from)
         : triggers.matching(contextOf(text, from)).flatMap((index) => rows[index] ?? []);
     for (const row of awake) {
       const scan = row.detector.scan(whole, from);

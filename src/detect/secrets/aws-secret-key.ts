@@ -33,8 +33,11 @@ function read(text: string, start: number): number {
 /** Behind each assignment. */
 function starts(text: string, from: number): number[] {
   const base = Math.max(0, from - CONTEXT_UNITS);
+  const near = text.slice(base);
+  // Nearly every text ends here, at a tenth of the pattern's cost. Without the s, which folds to another letter too.
+  if (!near.toLowerCase().includes("ecret")) return [];
   return assigned
-    .spans(new Subject(text.slice(base)), Number.POSITIVE_INFINITY)
+    .spans(new Subject(near), Number.POSITIVE_INFINITY)
     .map(({ end }) => end + base)
     .filter((start) => start >= from);
 }

@@ -80,5 +80,6 @@ export const privateKey: Detector = {
   rule: ruleId("secret.private_key"),
   kind: "secret",
   trigger: "-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY",
+  prefixes: [BEGIN],
   scan: (text, from) => scanAt(text, starts(text, from), read),
 };

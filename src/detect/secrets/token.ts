@@ -88,5 +88,6 @@ export const token = (shape: TokenShape): Detector => ({
   rule: ruleId(`secret.${shape.id}`),
   kind: "secret",
   trigger: shape.prefixes.map(escapeRe2).join("|"),
+  prefixes: shape.prefixes,
   scan: (text, from) => scanAt(text, starts(text, from, shape), reader(shape)),
 });
