@@ -25,8 +25,26 @@ const definition = loadSync(files, {
 export const EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor";
 export const EXT_AUTHZ_SERVICE = "envoy.service.auth.v3.Authorization";
 
+/**
+ * Bytes that are no message become a word that `decode` refuses in its turn. If reading them threw, grpc-js would
+ * end the call by itself, and lose the status to the next reply that is written behind it.
+ */
+function withoutThrow(service: ServiceDefinition): ServiceDefinition {
+  const lenient = Object.entries(service).map(([name, method]) => {
+    const requestDeserialize = (bytes: Buffer): unknown => {
+      try {
+        return method.requestDeserialize(bytes);
+      } catch {
+        return "unreadable";
+      }
+    };
+    return [name, { ...method, requestDeserialize }];
+  });
+  return Object.fromEntries(lenient);
+}
+
 /** The service definitions for `Server.addService`. */
-export const externalProcessor = definition[EXT_PROC_SERVICE] as ServiceDefinition;
+export const externalProcessor = withoutThrow(definition[EXT_PROC_SERVICE] as ServiceDefinition);
 export const authorization = definition[EXT_AUTHZ_SERVICE] as ServiceDefinition;
 
 /** `envoy.config.core.v3.Metadata`, where it comes as bytes. */

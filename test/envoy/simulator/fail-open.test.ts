@@ -55,12 +55,20 @@ const script = fc
   .map(([begin, rest]) => [...begin, ...rest]);
 const end = fc.constantFrom("half close", "reset", "both", "none");
 
-/** What an empty reply to a body does: it lets the body go on. */
+type BodyMutation = {
+  readonly clear_body?: boolean;
+  readonly streamed_response?: { readonly body?: string };
+};
+/** An empty reply to a body lets it go on; in full duplex what goes on is in the reply. */
 function letsGo(bytes: Buffer): boolean {
   const reply = readResponse(bytes)["request_body"] as
-    | { response?: { body_mutation?: { clear_body?: boolean } } }
+    | { readonly response?: { readonly body_mutation?: BodyMutation } }
     | undefined;
-  return reply !== undefined && reply.response?.body_mutation?.clear_body !== true;
+  if (reply === undefined) return false;
+  const { clear_body, streamed_response } = reply.response?.body_mutation ?? {};
+  return streamed_response === undefined
+    ? clear_body !== true
+    : (streamed_response.body ?? "") !== "";
 }
 
 async function send(stream: EnvoyStream, names: readonly string[], said: Modes): Promise<void> {

@@ -349,11 +349,19 @@ const scenarios: Readonly<Record<string, Transcript>> = {
     records: ALLOWED,
   },
   "fails a message that is no protobuf": {
-    steps: [send(Buffer.from([0xff, 0xff, 0xff])), ends(Code.INTERNAL)],
+    steps: [send(Buffer.from([0xff, 0xff, 0xff])), ends(Code.INVALID_ARGUMENT)],
     records: [],
   },
+  "fails a message that is no protobuf behind one that waits for its reply": {
+    steps: [
+      send(chatHead(), Buffer.from([0xff, 0xff, 0xff])),
+      gets("request_headers"),
+      ends(Code.INVALID_ARGUMENT),
+    ],
+    records: ABORTED,
+  },
   "fails a message in a compression that nobody announced": {
-    steps: [sendBytes(grpcFrame(gzipSync(chatHead()), 1)), ends(Code.INTERNAL)],
+    steps: [sendBytes(grpcFrame(gzipSync(chatHead()), 1)), ends(Code.INVALID_ARGUMENT)],
     records: [],
   },
   "judges nothing of a message that ends in the middle": {
