@@ -120,8 +120,8 @@ class Parser {
         this.#at += 1;
         const value = this.#value();
         if (value === undefined) return undefined;
-        if (members.has(key.value)) return this.#refuse("duplicate_key");
-        members.set(key.value, value);
+        const before = members.size;
+        if (members.set(key.value, value).size === before) return this.#refuse("duplicate_key");
         const unit = this.#peek();
         if (unit === CLOSE_BRACE) break;
         if (unit !== COMMA) return undefined;

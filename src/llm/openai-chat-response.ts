@@ -113,6 +113,7 @@ function spelled(choice: JsonNode, message: JsonObject): readonly Segment[] {
     },
     alternative: (literal) => segments.push(segment(literal, "assistant")),
   });
+  if (runs.size === 0) return segments;
   const said = new Set<string | undefined>();
   for (const [name, value] of message.members) {
     if (isText(MESSAGE, name, value)) said.add(textOf(value));

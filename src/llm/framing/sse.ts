@@ -59,7 +59,9 @@ export class SseFramer {
   push(chunk: Uint8Array): Result<readonly SseFrame[]> {
     const frames: SseFrame[] = [];
     let from = 0;
-    for (let at = 0; at < chunk.length && this.#failure === undefined; at += 1) {
+    for (let at = 0; this.#failure === undefined; at += 1) {
+      if (this.#isWithinLine) at = lineEnd(chunk, at);
+      if (at >= chunk.length) break;
       const cut = this.#cutAt(chunk[at] ?? 0);
       if (cut === "none") continue;
       const next = cut === "after" ? at + 1 : at;
@@ -82,6 +84,11 @@ export class SseFramer {
       this.#add(frames, this.#take(new Uint8Array(0)));
     }
     return this.#failure ?? ok(frames);
+  }
+
+  /** Nothing but the end of the line changes the state. */
+  get #isWithinLine(): boolean {
+    return this.#lineBegun && this.#bom < 0;
   }
 
   /** One byte of the state machine: whether a frame ends before it or after it. */
@@ -154,6 +161,12 @@ export class SseFramer {
     if (fields.ok) frames.push({ raw, ...fields.value });
     else this.#failure = fields;
   }
+}
+
+function lineEnd(bytes: Uint8Array, from: number): number {
+  let at = from;
+  while (at < bytes.length && bytes[at] !== LF && bytes[at] !== CR) at += 1;
+  return at;
 }
 
 /** A line without its end, and the end. */
