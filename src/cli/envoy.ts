@@ -25,8 +25,8 @@ Exit code: 0 nothing or warnings only, 1 errors, 2 wrong usage, 3 a file cannot 
   limen envoy check --policy policy.yaml envoy.yaml
 `;
 
-/** About ten seconds of parsing; dumps of a gateway are a few hundred kilobytes. */
-const MAX_BYTES = 4 * 1024 ** 2;
+/** Of the worst text a gigabyte of syntax errors; of larger dumps the admin port gives parts. */
+const MAX_BYTES = 1024 ** 2;
 
 /** @param args what follows `envoy check` */
 export async function envoyCheck(args: readonly string[], io: Io): Promise<number> {

@@ -151,7 +151,7 @@ const layersOf = (bootstrap: Cursor): readonly Cursor[] =>
     .items()
     .map((layer) => layer.at("static_layer"));
 
-/** A section of `/config_dump` on the admin port. */
+/** A section of `/config_dump` on the admin port, or with `?resource=` one entry of a section. */
 function collectDump(section: Cursor, parts: Parts): void {
   const each = (list: string, ...path: readonly string[]): readonly Cursor[] =>
     section
@@ -164,6 +164,9 @@ function collectDump(section: Cursor, parts: Parts): void {
   parts.clusters.push(...each("dynamic_active_clusters", "cluster"));
   parts.routes.push(...each("static_route_configs", "route_config"));
   parts.routes.push(...each("dynamic_route_configs", "route_config"));
+  parts.listeners.push(section.in("active_state", "listener"));
+  parts.clusters.push(section.at("cluster"));
+  parts.routes.push(section.at("route_config"));
   parts.runtimes.push(...layersOf(section.at("bootstrap")));
   if (section.type === "envoy.admin.v3.ClustersConfigDump") parts.clustersSeen = "all";
 }

@@ -109,7 +109,7 @@ describe("limen envoy check", () => {
     assert.match(missing.err, /^error: \/nowhere\/e\.yaml: there is no such file or folder\n/);
     const huge = await check(folder.write("huge.yaml", "a".repeat(10 * 1024 ** 2)));
     assert.equal(huge.code, 3);
-    assert.match(huge.err, /larger than 4194304 bytes/);
+    assert.match(huge.err, /larger than 1048576 bytes/);
     assert.equal((await check("--policy", "/nowhere/p.yaml", ENVOY)).code, 3);
   });
 

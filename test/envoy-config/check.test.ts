@@ -128,6 +128,12 @@ describe("limen envoy check: forms of a configuration", () => {
       section("RoutesConfigDump", { dynamic_route_configs: [{ route_config: routes }] }),
     ];
     assert.deepEqual(rules({ configs: dump }), ["failure-mode-allow", "route-idle-timeout"]);
+    const parts = [
+      { "@type": "x", active_state: { listener: listeners![0] } },
+      { "@type": "x", route_config: routes },
+      ...clusters!.map((cluster) => ({ "@type": "x", cluster })),
+    ];
+    assert.deepEqual(rules({ configs: parts }), ["failure-mode-allow", "route-idle-timeout"]);
     dump[1] = section("ClustersConfigDump", {});
     assert.ok(rules({ configs: dump }).includes("cluster-missing"));
     dump.splice(1, 1);
