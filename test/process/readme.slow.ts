@@ -1,7 +1,7 @@
 /** Every command that the README shows, in its order, as a person would run it in an empty folder. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,8 @@ import { LIMEN } from "../real/limen.ts";
 import { stopProcess, until } from "../real/process.ts";
 
 const README = fileURLToPath(new URL("../../README.md", import.meta.url));
+/** Of the checkout, the commands read this folder. */
+const ENVOY = fileURLToPath(new URL("../../envoy", import.meta.url));
 /** Run by other tests, and by whoever runs this one. */
 const ELSEWHERE = ["scripts/demo", "scripts/test"];
 
@@ -21,6 +23,7 @@ function commandsOf(readme: string): readonly string[] {
 describe("the README", function () {
   this.timeout(60_000);
   const dir = mkdtempSync(join(tmpdir(), "limen-readme-"));
+  symlinkSync(ENVOY, join(dir, "envoy"));
   let served: ChildProcess | undefined;
   after(async () => {
     if (served !== undefined) await stopProcess(served);
@@ -69,6 +72,6 @@ describe("the README", function () {
       const ports = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n";
       if (command.includes(" init ")) appendFileSync(join(dir, "limen.yaml"), ports);
     }
-    assert.deepEqual(run, ["init", "policy", "serve", "scan", "audit"]);
+    assert.deepEqual(run, ["init", "policy", "envoy", "serve", "scan", "audit"]);
   });
 });
