@@ -4,6 +4,7 @@
  * so that no receiver can decode it otherwise than we did.
  */
 import {
+  constants,
   createBrotliDecompress,
   createGunzip,
   createInflate,
@@ -13,12 +14,16 @@ import { type Cause, fail, ok, type Result } from "../core/cause.ts";
 import type { HoldBudget } from "./hold-budget.ts";
 import type { Headers } from "./http.ts";
 
+/** 8 MiB (RFC 9659, section 3). zlib's own limit is 128 MiB, which 15 KB of a peer can fill, for each stream. */
+const ZSTD_WINDOW_LOG = 23;
+
 const DECODERS = {
   gzip: createGunzip,
   "x-gzip": createGunzip,
   deflate: createInflate,
   br: createBrotliDecompress,
-  zstd: createZstdDecompress,
+  zstd: () =>
+    createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } }),
 } as const;
 export type Coding = keyof typeof DECODERS;
 
@@ -35,7 +40,8 @@ export function codingOf(headers: Headers): Coding | "identity" | "unknown" {
 export class Assembly {
   readonly #limitBytes: number;
   readonly #hold: HoldBudget;
-  #pieces: Uint8Array[] = [];
+  /** The first piece as it came, from the second on a copy of all: a piece of one byte costs hundreds when it is kept. */
+  #held: Uint8Array = Buffer.alloc(0);
   #bytes = 0;
 
   /** @param limitBytes largest body that is waited for */
@@ -46,24 +52,32 @@ export class Assembly {
 
   /** False when it is pointless to wait for more: the body is larger than the limit already. */
   push(piece: Uint8Array): boolean {
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
+    const length = this.#bytes + piece.length;
+    if (this.#bytes === 0) this.#held = piece;
+    else {
+      if (length > this.#held.length) {
+        const grown = Buffer.alloc(Math.max(length, Math.min(length * 2, this.#limitBytes)));
+        grown.set(this.#held.subarray(0, this.#bytes));
+        this.#held = grown;
+      }
+      this.#held.set(piece, this.#bytes);
+    }
+    this.#bytes = length;
     this.#hold.change(piece.length);
-    return this.#bytes <= this.#limitBytes;
+    return length <= this.#limitBytes;
   }
 
-  /** All that has come, joined once. Nothing is held after it. */
+  /** All that has come; the piece itself when it was the only one. Nothing is held after it. */
   take(): Uint8Array {
-    const [first] = this.#pieces;
-    const whole =
-      first !== undefined && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
+    const isExact = this.#held.length === this.#bytes;
+    const whole = isExact ? this.#held : this.#held.subarray(0, this.#bytes);
     this.drop();
     return whole;
   }
 
   drop(): void {
     this.#hold.change(-this.#bytes);
-    this.#pieces = [];
+    this.#held = Buffer.alloc(0);
     this.#bytes = 0;
   }
 }
