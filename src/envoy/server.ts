@@ -124,6 +124,7 @@ export class BoundaryServer {
         error === null ? resolve(bound) : reject(unavailable(address, causeIn(error))),
       );
     });
+    limitConnections(this.#server);
     // Whoever can connect is believed: the group that Envoy runs in, nobody else.
     if (socket !== undefined) chmodSync(socket, 0o660);
     return socket === undefined ? `${address.slice(0, address.lastIndexOf(":"))}:${port}` : address;
@@ -221,13 +222,30 @@ export function allowResets(server: Server): void {
 }
 
 /**
+ * Connections of one address; above it a new one is closed as it comes. An Envoy opens one per worker; without an
+ * end, idle ones take the descriptors that the log needs (4,096 are asked for in SECURITY.md).
+ */
+const MAX_CONNECTIONS = 1_024;
+
+function limitConnections(server: Server): void {
+  for (const one of http2ServersOf(server).keys())
+    Object.assign(one, { maxConnections: MAX_CONNECTIONS });
+}
+
+/**
  * The connections of a server. Its `forceShutdown` does not end them while channelz is off, because only channelz
  * fills the list that it goes through; without an end, a drain would wait for the last stream for ever.
  */
 function* sessionsOf(server: Server): Iterable<{ destroy(): void }> {
+  for (const { sessions } of http2ServersOf(server).values()) yield* [...sessions];
+}
+
+function http2ServersOf(
+  server: Server,
+): Map<object, { readonly sessions: Iterable<{ destroy(): void }> }> {
   const servers: unknown = Reflect.get(server, "http2Servers");
   if (!(servers instanceof Map)) throw new Error("this grpc-js has no http2Servers");
-  for (const { sessions } of servers.values()) yield* [...sessions];
+  return servers;
 }
 
 /** The system's word for it; grpc-js has it only in its text: "errors: [Error: listen EADDRINUSE: ...]". */
