@@ -1,0 +1,65 @@
+/**
+ * How good detection is, as one table. Thresholds come from benign rows that are measured nowhere else, one for each
+ * place a text can stand in; every figure of a column is taken at the same thresholds.
+ *
+ * The data are not part of this repository, and nothing of a text is printed.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { jsonOf, judge, languagesOf, tableOf } from "./evaluation/report.ts";
+import { readData } from "./evaluation/rows.ts";
+import { fusionOf, rulesScorer, scorerOf } from "./evaluation/scorers.ts";
+
+const HELP = `scripts/eval injection DATA [OPTIONS]
+
+DATA is a folder that holds injection/, with calibration, dev, dev_extra, train_extra (of which a held part sets
+thresholds) and test/.
+
+  --scores NAME=FILE  scores of another tier, JSON Lines of {"id", "score"} or {"id", "direct", "embedded"};
+                      may be repeated. Each is a column, and all tiers together are one more
+  --json FILE         where the figures go for machines (default: .cache/eval-injection.json)
+  --languages         also how many benign rows of each language are flagged
+  --seed N            of the resamples (default: 1)
+`;
+
+function main(): number {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      scores: { type: "string", multiple: true, default: [] },
+      json: { type: "string", default: ".cache/eval-injection.json" },
+      languages: { type: "boolean", default: false },
+      seed: { type: "string", default: "1" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const [what, folder, ...rest] = positionals;
+  const seed = Number(values.seed);
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (what !== "injection" || folder === undefined || rest.length > 0 || !Number.isInteger(seed)) {
+    process.stderr.write(HELP);
+    return 2;
+  }
+  const data = readData(join(folder, "injection"));
+  if (data.pool.length === 0) throw new Error(`${folder}: no benign rows to set thresholds with`);
+  const tiers = values.scores.map((argument) => {
+    const cut = argument.indexOf("=");
+    if (cut < 1) throw new Error("--scores takes NAME=FILE");
+    return scorerOf(argument.slice(0, cut), argument.slice(cut + 1));
+  });
+  const rules = rulesScorer();
+  const fused = tiers.length === 0 ? [] : [fusionOf([rules, ...tiers], data.pool)];
+  const columns = [rules, ...tiers, ...fused].map((scorer) => judge(scorer, data, seed));
+  process.stdout.write(`${tableOf(columns)}\n`);
+  if (values.languages) process.stdout.write(`\n${languagesOf(columns)}\n`);
+  mkdirSync(dirname(values.json), { recursive: true });
+  writeFileSync(values.json, `${JSON.stringify(jsonOf(columns, seed), null, 1)}\n`);
+  process.stdout.write(`\nall figures: ${values.json}\n`);
+  return 0;
+}
+
+process.exitCode = main();
