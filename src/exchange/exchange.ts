@@ -102,6 +102,13 @@ export class Exchange {
   async responseHeaders(head: ResponseHead): Promise<HeadersReply> {
     if (this.#response !== undefined) throw new Error("a second response on one stream");
     const decision = this.#decision ?? (await this.#overtake(head));
+    // Where headers leave before the body, a model can answer before the log has.
+    if (!head.local && !(await this.#ledger.decided)) {
+      return {
+        kind: "refuse",
+        reply: refuse("audit_unavailable", this.#ledger.id, this.#dialect),
+      };
+    }
     this.#response = new ResponseSide({
       ledger: this.#ledger,
       decision,

@@ -58,7 +58,7 @@ export class Ledger {
   #decided: DecisionFacts | undefined;
   #outcomeWritten = false;
   /** False when the log did not take the decision in time: nothing took effect, and no outcome follows. */
-  #decisionDurable = true;
+  #decisionDurable: Promise<boolean> = Promise.resolve(false);
   #auditWaitMs = 0;
 
   constructor(deps: LedgerDeps) {
@@ -74,6 +74,11 @@ export class Ledger {
   /** Milliseconds since the exchange began. */
   get elapsedMs(): number {
     return this.#deps.clock.monotonicMs() - this.#startedMs;
+  }
+
+  /** Whether the decision is on record, when that is known; false while there is none. */
+  get decided(): Promise<boolean> {
+    return this.#decisionDurable;
   }
 
   get outcomeWritten(): boolean {
@@ -122,13 +127,13 @@ export class Ledger {
         this.#outcome({ coverage: { state: "none", cause: "response_not_seen" }, reason }),
       );
     }
-    this.#decisionDurable = await this.#append(records);
+    this.#decisionDurable = this.#append(records);
     return this.#decisionDurable;
   }
 
   /** Writes the outcome, unless there is one. */
   async finish(facts: OutcomeFacts): Promise<boolean> {
-    if (!this.#decisionDurable) return false;
+    if (!(await this.#decisionDurable)) return false;
     return this.#outcomeWritten ? true : this.#append([this.#outcome(facts)]);
   }
 

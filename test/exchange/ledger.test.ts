@@ -1,0 +1,89 @@
+/** The two records of an exchange whose directions do not wait for each other, over a log that is slow or fails. */
+import assert from "node:assert/strict";
+import { systemClock } from "../../src/cli/clock.ts";
+import { NOBODY } from "../../src/core/identity.ts";
+import type { AuditRecord } from "../../src/core/record.ts";
+import { Exchange } from "../../src/exchange/exchange.ts";
+import { HoldBudget } from "../../src/exchange/hold-budget.ts";
+import type { BodyMode, RequestHead, ResponseHead } from "../../src/exchange/http.ts";
+import { policyWith } from "../envoy/ext-proc/session.ts";
+
+const policies = policyWith("{}");
+const head: RequestHead = {
+  method: "POST",
+  path: "/v1/chat/completions",
+  headers: new Map([["content-type", "application/json"]]),
+  route: "llm-main",
+  identity: NOBODY,
+  endOfStream: false,
+};
+const body = {
+  bytes: Buffer.from(JSON.stringify({ model: "m", messages: [{ role: "user", content: "x" }] })),
+  endOfStream: true,
+};
+const early: ResponseHead = {
+  status: 200,
+  headers: new Map([["content-type", "text/event-stream"]]),
+  endOfStream: false,
+  local: false,
+};
+
+/** A log that answers each append when the test says so. */
+class Log {
+  readonly asked: { readonly types: readonly string[]; readonly answer: (ok: boolean) => void }[] =
+    [];
+  readonly durable: string[] = [];
+  append(records: readonly AuditRecord[]): Promise<boolean> {
+    const types = records.map(({ type }) => type);
+    return new Promise((resolve) => {
+      const answer = (ok: boolean): void => {
+        if (ok) this.durable.push(...types);
+        resolve(ok);
+      };
+      this.asked.push({ types, answer });
+    });
+  }
+}
+
+const exchangeOver = (recorder: Log, request: BodyMode): Exchange =>
+  new Exchange({
+    policies,
+    modes: { request, response: "buffered" },
+    recorder,
+    clock: systemClock(),
+    recorded: () => {},
+    hold: new HoldBudget(2 ** 20),
+    closed: undefined,
+  });
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe("a response that comes while the request's decision is on its way to the log", () => {
+  for (const durable of [true, false]) {
+    it(`waits for it, and ${durable ? "passes when it is durable" : "goes nowhere when it is not"}`, async () => {
+      const log = new Log();
+      const exchange = exchangeOver(log, "streamed");
+      await exchange.requestHeaders(head);
+      const request = exchange.requestBody(body);
+      await turn(); // judged, and not yet durable
+      let answered = false;
+      const response = exchange.responseHeaders(early).then((reply) => {
+        answered = true;
+        return reply;
+      });
+      await turn();
+      assert.deepEqual(
+        log.asked.map(({ types }) => types),
+        [["request.decision"]],
+      );
+      assert.equal(answered, false);
+      log.asked[0]?.answer(durable);
+      assert.equal((await request).kind, durable ? "pass" : "refuse");
+      assert.equal((await response).kind, durable ? "pass" : "refuse");
+      const closed = exchange.close();
+      await turn();
+      log.asked[1]?.answer(true);
+      await closed;
+      assert.deepEqual(log.durable, durable ? ["request.decision", "response.outcome"] : []);
+    });
+  }
+});
