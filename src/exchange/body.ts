@@ -153,6 +153,7 @@ export async function decodeBody(
 ): Promise<Result<Uint8Array>> {
   if (coding === "identity") return ok(bytes);
   if (coding === "unknown") return fail("encoded_body");
+  if (bytes.length > limitBytes) return fail("body_too_large");
   const decoder = new BodyDecoder(coding, limitBytes);
   const decoded = await decoder.push(bytes, "ended");
   decoder.close();

@@ -1,5 +1,6 @@
 /** Bodies in pieces and encoded bodies: the same bytes however they are cut, and no more memory than is counted. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -11,7 +12,7 @@ import {
   gzipSync,
 } from "node:zlib";
 import fc from "fast-check";
-import { Assembly, BodyDecoder, type Coding } from "../../src/exchange/body.ts";
+import { Assembly, BodyDecoder, type Coding, decodeBody } from "../../src/exchange/body.ts";
 import { HoldBudget } from "../../src/exchange/hold-budget.ts";
 
 const MiB = 1024 * 1024;
@@ -90,6 +91,12 @@ describe("a coding that is undone piece by piece", () => {
         decoder.close();
       }
     }
+  });
+
+  it("is no excuse for a body above the limit of which the rest has not come", async () => {
+    const cut = gzipSync(randomBytes(200)).subarray(0, 150);
+    assert.deepEqual(await decodeBody(cut, "gzip", 149), { ok: false, cause: "body_too_large" });
+    assert.deepEqual(await decodeBody(cut, "gzip", 150), { ok: false, cause: "encoded_body" });
   });
 
   it("refuses zstd of a window that no client of the web may use", async () => {
