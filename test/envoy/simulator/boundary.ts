@@ -14,8 +14,8 @@ const POLICY = `
 export type BoundaryOptions = {
   readonly maxMessageBytes?: number;
   readonly maxExchanges?: number;
-  /** A Unix socket; a port of loopback when left out. */
-  readonly socket?: string;
+  /** Which exchanges the policy is for; all when left out. */
+  readonly selector?: string;
 };
 
 export type Boundary = {
@@ -24,8 +24,6 @@ export type Boundary = {
   readonly records: AuditRecord[];
   /** What calls failed with. */
   readonly failures: unknown[];
-  /** Whether the log takes a record. */
-  durable: (record: AuditRecord) => boolean;
   connect(): Promise<EnvoyConnection>;
   /** @returns when no exchange is open, its records included */
   idle(): Promise<void>;
@@ -34,15 +32,15 @@ export type Boundary = {
 
 export async function startBoundary(options: BoundaryOptions = {}): Promise<Boundary> {
   const clock = systemClock();
-  const policies = policyWith(POLICY);
+  const selector = options.selector === undefined ? "" : `\n  selector: ${options.selector}`;
+  const policies = policyWith(`${selector}${POLICY}`);
   const records: AuditRecord[] = [];
   const failures: unknown[] = [];
   const connections: EnvoyConnection[] = [];
   const recorder = {
     append: async (batch: readonly AuditRecord[]) => {
-      const taken = batch.every(boundary.durable);
-      if (taken) for (const record of batch) records.push(record);
-      return taken;
+      for (const record of batch) records.push(record);
+      return true;
     },
   };
   const server = new BoundaryServer({
@@ -55,15 +53,12 @@ export async function startBoundary(options: BoundaryOptions = {}): Promise<Boun
     callFailed: (error) => failures.push(error),
     exchangeDeps: () => ({ policies, recorder, clock, recorded: () => undefined }),
   });
-  const address = await server.bind(
-    options.socket === undefined ? "127.0.0.1:0" : `unix://${options.socket}`,
-  );
-  const boundary: Boundary = {
+  const address = await server.bind("127.0.0.1:0");
+  return {
     address,
     server,
     records,
     failures,
-    durable: () => true,
     connect: async () => {
       const connection = await EnvoyConnection.open(address);
       connections.push(connection);
@@ -77,7 +72,6 @@ export async function startBoundary(options: BoundaryOptions = {}): Promise<Boun
       await server.drain(2);
     },
   };
-  return boundary;
 }
 
 export const decisions = (records: readonly AuditRecord[]): readonly DecisionRecord[] =>

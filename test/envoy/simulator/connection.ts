@@ -39,9 +39,21 @@ export type StreamEvent =
 
 export type StreamOptions = { readonly authority?: string; readonly path?: string };
 
-/** `unix:///path` or `host:port`, as the server says it. */
+/** The frame that opens a Process call. */
+export function openCall(stream: number, options: StreamOptions = {}): Buffer {
+  const block = encodeHeaders([
+    [":method", "POST"],
+    [":scheme", "http"],
+    [":path", options.path ?? PROCESS],
+    [":authority", options.authority ?? "limen.local"],
+    ["te", "trailers"],
+    ["content-type", "application/grpc"],
+  ]);
+  return frame(TYPE.HEADERS, FLAG.END_HEADERS, stream, block);
+}
+
+/** @param address `host:port` */
 export function socketTo(address: string): Socket {
-  if (address.startsWith("unix:")) return connect(address.replace(/^unix:(?:\/\/)?/, ""));
   const colon = address.lastIndexOf(":");
   return connect(Number(address.slice(colon + 1)), address.slice(0, colon));
 }
@@ -95,15 +107,7 @@ export class EnvoyConnection {
     this.#nextId += 2;
     const stream = new EnvoyStream(this, id);
     this.#streams.set(id, stream);
-    const block = encodeHeaders([
-      [":method", "POST"],
-      [":scheme", "http"],
-      [":path", options.path ?? PROCESS],
-      [":authority", options.authority ?? "limen.local"],
-      ["te", "trailers"],
-      ["content-type", "application/grpc"],
-    ]);
-    this.write(frame(TYPE.HEADERS, FLAG.END_HEADERS, id, block));
+    this.write(openCall(id, options));
     return stream;
   }
 
