@@ -10,10 +10,10 @@ const varint = (value: number): Buffer => {
 };
 
 /** A field of wire type 0. */
-export const number = (field: number, value: number): Buffer =>
+const number = (field: number, value: number): Buffer =>
   Buffer.concat([varint(field * 8), varint(value)]);
 /** A field of wire type 2: a message, a string, bytes. */
-export const bytes = (field: number, value: Uint8Array | string): Buffer => {
+const bytes = (field: number, value: Uint8Array | string): Buffer => {
   const content = Buffer.from(value);
   return Buffer.concat([varint(field * 8 + 2), varint(content.length), content]);
 };
@@ -29,7 +29,7 @@ const MODES = {
   FULL_DUPLEX_STREAMED: 4,
   GRPC: 5,
 } as const;
-export type BodyMode = keyof typeof MODES;
+type BodyMode = keyof typeof MODES;
 export type Modes = { readonly request: BodyMode; readonly response: BodyMode };
 
 type HeaderFields = Readonly<Record<string, string>>;

@@ -152,6 +152,18 @@ const scenarios: Readonly<Record<string, Transcript>> = {
     ],
     records: ALLOWED,
   },
+  "streamed: refuses a prompt behind its last piece": {
+    steps: [
+      send(chatHead({ modes: STREAMED })),
+      gets("request_headers"),
+      send(bodyMessage("request", INJECTION_JSON)),
+      gets("request_body", { response: { body_mutation: { clear_body: true } } }),
+      send(bodyMessage("request", "", true)),
+      gets("immediate_response", { status: { code: 403 } }),
+      ...done,
+    ],
+    records: ["denied", "denied"],
+  },
   "streamed: answers empty pieces in the middle of a body": {
     steps: [
       send(chatHead({ modes: STREAMED })),

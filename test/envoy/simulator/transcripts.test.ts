@@ -18,6 +18,7 @@ import {
 } from "./messages.ts";
 import {
   ANSWER_JSON,
+  ANSWER_WITH_CANARY,
   ANSWER_WITH_EMAIL,
   answerHead,
   BUFFERED,
@@ -119,7 +120,42 @@ const scenarios: Readonly<Record<string, Transcript>> = {
     ],
     records: ["failed_closed", "failed_closed"],
   },
+  "refuses an answer by its headers": {
+    steps: [
+      ...asked,
+      send(answerHead("text/html")),
+      gets("immediate_response", { status: { code: 415 } }),
+      ...done,
+    ],
+    records: ["allowed", "failed_closed"],
+  },
+  "refuses a whole answer by its body": {
+    steps: [
+      ...asked,
+      send(answerHead()),
+      gets("response_headers"),
+      send(bodyMessage("response", ANSWER_WITH_CANARY, true)),
+      gets("immediate_response", { status: { code: 403 } }),
+      ...done,
+    ],
+    records: ["allowed", "denied"],
+  },
+  "judges a stream whole where Envoy ignores that it asked for pieces": {
+    steps: [
+      ...asked,
+      send(answerHead("text/event-stream")),
+      gets("response_headers"),
+      send(bodyMessage("response", SSE_EVENTS.join(""), true)),
+      gets("response_body"),
+      ...done,
+    ],
+    records: ALLOWED,
+  },
 
+  "records an exchange that is half-closed after its headers": {
+    steps: [send(chatHead()), gets("request_headers"), ...done],
+    records: ABORTED,
+  },
   "records nothing of a stream that ends before its first message": {
     steps: [halfClose, ends(Code.OK)],
     records: [],
