@@ -1,0 +1,71 @@
+"""Texts to windows of token ids, exactly as at run time: 128 ids with the frame, a step of 96."""
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from backbone import TOKENIZER
+from place import BACKBONE
+
+LENGTH = 128
+STEP = 96
+FRAME = 3  # start, slot, end
+BODY = LENGTH - FRAME
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    ids: tuple[int, ...]  # without the frame
+    start: int  # code points of the text
+    end: int
+
+
+def spans_of(count: int) -> list[tuple[int, int]]:
+    """Where windows begin and end in a text of `count` tokens; the last one is moved back so that it is full."""
+    if count <= BODY:
+        return [(0, count)]
+    starts = list(range(0, count - BODY, STEP)) + [count - BODY]
+    return [(start, start + BODY) for start in starts]
+
+
+def windows_of(ids: list[int], offsets: list[tuple[int, int]]) -> list[Window]:
+    return [
+        Window(tuple(ids[a:b]), offsets[a][0] if b > a else 0, offsets[b - 1][1] if b > a else 0)
+        for a, b in spans_of(len(ids))
+    ]
+
+
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(BACKBONE / "tokenizer.json"))
+
+
+def count_pieces(texts: Iterable[str]) -> np.ndarray:
+    """How often each piece of the whole vocabulary is used."""
+    spec = json.loads(TOKENIZER.read_text())
+    spec["post_processor"] = None
+    whole = Tokenizer.from_str(json.dumps(spec))
+    counts = np.zeros(len(spec["model"]["vocab"]), dtype=np.int64)
+    batch: list[str] = []
+
+    def flush() -> None:
+        for encoding in whole.encode_batch_fast(batch):
+            np.add.at(counts, encoding.ids, 1)
+        batch.clear()
+
+    for text in texts:
+        batch.append(text)
+        if len(batch) == 1_000:
+            flush()
+    flush()
+    return counts
+
+
+if __name__ == "__main__":
+    from rows import training_rows
+
+    BACKBONE.mkdir(parents=True, exist_ok=True)
+    counted = count_pieces(text for row in training_rows() for text in (row.plain, *(h.text for h in row.hidden)))
+    np.save(BACKBONE / "piece-counts.npy", counted)
+    print(f"{int((counted > 0).sum())} of {len(counted)} pieces occur in the training texts")
