@@ -16,6 +16,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -41,13 +42,16 @@ const LOADS = [
   { form: "stream", concurrency: 1, exchanges: 120 },
 ] as const;
 type Form = (typeof LOADS)[number]["form"];
+type Load = { readonly form: Form; readonly concurrency: number; readonly exchanges: number };
+/** Events of a streamed answer. */
+const EVENTS = 340;
 const TITLES: Readonly<Record<Form, string>> = {
   json: "4 KB chat up, 2 KB JSON down",
-  stream: "4 KB chat up, 340 events down, as fast as they come",
+  stream: `4 KB chat up, ${EVENTS} events down, as fast as they come`,
 };
 const SYNCS_PER_ROUND = 40;
-/** Of a clock tick in /proc/PID/stat: USER_HZ is 100 on every Linux that runs Node. */
-const TICK_US = 10_000;
+/** Exchanges before anything is counted: until then the compilers are what costs. */
+const WARM_UP = { form: "json", concurrency: 8, exchanges: 4800 } as const;
 
 /** A chat of four kilobytes, of which the last message is new. */
 const TURN =
@@ -105,7 +109,7 @@ async function exchange(url: string, agent: Agent, form: Form): Promise<Took> {
 }
 
 /** `exchanges` of them, `concurrency` at a time; each waits for its own before the next. */
-async function load(url: string, kind: (typeof LOADS)[number]): Promise<Sample> {
+async function load(url: string, kind: Load): Promise<Sample> {
   const { form, exchanges, concurrency } = kind;
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
   const took: Took[] = [];
@@ -120,11 +124,13 @@ async function load(url: string, kind: (typeof LOADS)[number]): Promise<Sample> 
   return { p50: at(last, 0.5), p99: at(last, 0.99), first: median(took.map((one) => one.first)) };
 }
 
-/** CPU time of a process in microseconds: utime and stime, fields 14 and 15, all threads. */
+/** CPU time of a process in microseconds, all threads. The ticks of /proc/PID/stat are too coarse for a round. */
 function cpuUs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+  const threads = `/proc/${pid}/task`;
+  const times = readdirSync(threads).map((thread) =>
+    Number.parseInt(readFileSync(join(threads, thread, "schedstat"), "utf8"), 10),
+  );
+  return times.reduce((sum, ns) => sum + ns, 0) / 1000;
 }
 
 /** Resident memory in MiB. */
@@ -183,6 +189,7 @@ function summarise(rounds: readonly Round[]) {
     fdatasyncMs: syncMs,
     limenOverFloorWithoutTwoSyncsP50Ms: added - 2 * syncMs,
     cpuUsPerExchange: { floor: of("floor", "cpuUs"), limen: of("limen", "cpuUs") },
+    cpuLimenOverFloor: median(rounds.map((one) => one.limen.cpuUs / one.floor.cpuUs)),
     noiseP50Ms: median(rounds.map((one) => Math.abs(one.plain.p50 - one.again.p50))),
   };
 }
@@ -210,10 +217,16 @@ function print(kind: (typeof LOADS)[number], summary: Summary): void {
     ],
     ["CPU per exchange, pass-through", `${summary.cpuUsPerExchange.floor.toFixed(0)} us`],
     ["CPU per exchange, Limen", `${summary.cpuUsPerExchange.limen.toFixed(0)} us`],
+    ["CPU, Limen / pass-through", `${summary.cpuLimenOverFloor.toFixed(2)} x`],
+    ...(kind.form === "stream" ? [perEvent(summary)] : []),
     ["noise: no filter against itself, p50", ms(summary.noiseP50Ms)],
   ];
   console.log(`\n${TITLES[kind.form]}, ${kind.concurrency} at a time`);
   for (const [name, value] of rows) console.log(`  ${name.padEnd(50)} ${value}`);
+}
+
+function perEvent({ cpuUsPerExchange: cpu }: Summary): readonly [string, string] {
+  return ["CPU per event over pass-through", `${((cpu.limen - cpu.floor) / EVENTS).toFixed(1)} us`];
 }
 
 /** One line that overwrites itself, for people only. */
@@ -249,6 +262,7 @@ async function main(): Promise<void> {
     const bench = { stack, pids };
     // Compilers and caches warm up before anything is counted.
     for (const variant of VARIANTS) {
+      await load(stack.envoy.url(variant), WARM_UP);
       for (const kind of LOADS) await load(stack.envoy.url(variant), kind);
     }
     const rssBefore = rssMiB(pids.limen);
