@@ -6,7 +6,7 @@ import { PROCESS_FAULTS } from "./process-faults.ts";
 import { TRAFFIC_FAULTS } from "./traffic-faults.ts";
 
 const FAULTS: readonly Fault[] = [...PROCESS_FAULTS, ...TRAFFIC_FAULTS, ...LIMIT_FAULTS];
-export const PROFILES: readonly Profile[] = ["envoy"];
+export const PROFILES: readonly Profile[] = ["envoy", "strict-stream", "ext-authz"];
 const STREAMING: readonly Profile[] = ["envoy", "strict-stream"];
 
 export const faultsOf = (profile: Profile): readonly Fault[] =>

@@ -98,6 +98,15 @@ export function open(asked: Asked): Exchange {
   };
 }
 
+/** What was seen, or undefined when it is not over in time. */
+export async function seenWithin({ done }: Exchange, limitMs: number): Promise<Seen | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), limitMs);
+  const seen = await Promise.race([done, late.promise]);
+  clearTimeout(timer);
+  return seen;
+}
+
 function readHead(
   answer: IncomingMessage | undefined,
   chunks: readonly Buffer[],

@@ -1,5 +1,5 @@
 /** Bodies and headers at their limits: the policy's, Envoy's, in both directions; many large ones at once. */
-import type { Bootstrap } from "../real/bootstrap.ts";
+import type { Bootstrap, Profile } from "../real/bootstrap.ts";
 import { managerOf, routesOf } from "../real/bootstrap.ts";
 import type { Fault } from "./fault.ts";
 import type { AskOptions } from "./rig.ts";
@@ -25,13 +25,15 @@ const TURNED_AWAY = {
   record: "allow, then local_reply; nothing",
 };
 
+/** What is done to a request is done in every profile. */
+const ALL: readonly Profile[] = ["envoy", "strict-stream", "ext-authz"];
 const AT = { "one below": -1, at: 0, "one above": 1 } as const;
 
 /** One fault per place of the limit; the exchange is the same, only its length differs. */
 const around = (
   what: string,
   limit: number,
-  rest: Pick<Fault, "policy" | "stack" | "by">,
+  rest: Pick<Fault, "policy" | "stack" | "by" | "profiles">,
   options: (bytes: number) => AskOptions,
 ): readonly Fault[] =>
   Object.entries(AT).map(([where, more]) => ({
@@ -50,7 +52,7 @@ const sent = (bytes: number): AskOptions => ({ bytes });
 const answered = (bytes: number): AskOptions => ({ play: `body=${bytes}` });
 
 export const LIMIT_FAULTS: readonly Fault[] = [
-  ...around("a request, by the policy,", POLICY_BYTES, policy, sent),
+  ...around("a request, by the policy,", POLICY_BYTES, { ...policy, profiles: ALL }, sent),
   ...around("an answer, by the policy,", POLICY_BYTES, policy, answered),
   ...around("a request, by Envoy's buffers,", ENVOY_BYTES, buffers, sent),
   ...around("an answer, by Envoy's buffers,", ENVOY_BYTES, buffers, answered),

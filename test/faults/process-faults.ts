@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Profile } from "../real/bootstrap.ts";
 import { until } from "../real/process.ts";
 import type { Exchange, Role } from "./client.ts";
 import type { Fault } from "./fault.ts";
@@ -24,7 +25,21 @@ const READ_LATER = {
     record: "nothing; allow, then allowed, broken off",
   },
   secret: { client: "503", upstream: "nothing", record: "nothing; deny, then denied" },
+  upload: {
+    client: "503",
+    upstream: "nothing",
+    record: "allow, then allowed, broken off; allow, then failed_closed, broken off",
+  },
 } as const;
+
+/** A gate has no part in what follows its answer. */
+const READ_LATER_BY_GATE = {
+  ...READ_LATER,
+  upload: { ...READ_LATER.upload, record: "nothing; allow, then allowed" },
+  during: { ...READ_LATER.during, record: "nothing; allow, then allowed" },
+} as const;
+/** The first and the last phase of an exchange go through Limen in every profile. */
+const ALL: readonly Profile[] = ["envoy", "strict-stream", "ext-authz"];
 
 /** Short exchanges one after the other, by some clients at once, until `over` is called: the codes they got. */
 function load(rig: Rig, role: Role): { over(): Promise<ReadonlySet<string | undefined>> } {
@@ -43,9 +58,32 @@ function load(rig: Rig, role: Role): { over(): Promise<ReadonlySet<string | unde
   };
 }
 
+const STOPPED: Fault = {
+  name: "Limen is stopped (SIGSTOP)",
+  limitMs: 6_000,
+  by: "Envoy's keepalive on its connection to Limen",
+  tier: "sample",
+  either: READ_LATER,
+  async run(rig) {
+    await rig.askEveryPhase();
+    rig.strike();
+    rig.stack.limen.signal("SIGSTOP");
+    rig.ask("during");
+    rig.ask("secret");
+    rig.finishUploads();
+    await rig.untilOver("during");
+    rig.release(); // what Limen has no part in can go on: nothing where answers are read
+    await rig.untilOver();
+    rig.stack.limen.signal("SIGCONT");
+    await rig.untilServing();
+    rig.ask("after");
+  },
+};
+
 export const PROCESS_FAULTS: readonly Fault[] = [
   {
     name: "Limen is killed (SIGKILL)",
+    profiles: ALL,
     limitMs: 2_000,
     by: "Envoy, when the connection ends",
     tier: "sample",
@@ -55,29 +93,17 @@ export const PROCESS_FAULTS: readonly Fault[] = [
       await rig.stack.limen.kill();
       rig.ask("during");
       rig.ask("secret");
+      await rig.untilOver("during");
+      // What Limen has no part in can go on: nothing where answers are read.
+      rig.finishUploads();
+      rig.release();
       await rig.untilOver();
       await rig.restart();
       rig.ask("after");
     },
   },
-  {
-    name: "Limen is stopped (SIGSTOP)",
-    limitMs: 6_000,
-    by: "Envoy's keepalive on its connection to Limen",
-    tier: "sample",
-    either: READ_LATER,
-    async run(rig) {
-      await rig.askEveryPhase();
-      rig.strike();
-      rig.stack.limen.signal("SIGSTOP");
-      rig.ask("during");
-      rig.ask("secret");
-      await rig.untilOver();
-      rig.stack.limen.signal("SIGCONT");
-      await rig.untilServing();
-      rig.ask("after");
-    },
-  },
+  STOPPED,
+  { ...STOPPED, profiles: ["ext-authz"], either: READ_LATER_BY_GATE },
   {
     name: "Limen's event loop stands still for 1.5 s",
     limitMs: 6_000,
@@ -142,6 +168,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   },
   {
     name: "Limen is not there when Envoy starts",
+    profiles: ALL,
     limitMs: 3_000,
     by: "Envoy, which cannot connect",
     tier: "sample",

@@ -127,6 +127,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
   },
   {
     name: `${FLOOD} exchanges on one connection of Envoy`,
+    profiles: ["envoy"],
     limitMs: 240_000,
     by: "nothing ends: Limen takes no reset for an attack",
     tier: "full",

@@ -27,7 +27,7 @@ export type Play =
   | `header=${number}`
   | `body=${number}`;
 
-export type Told = {
+type Told = {
   /** SHA-256 of the request's body. */
   readonly request: string;
   /** Everything that was written of the answer's body. */
@@ -40,6 +40,8 @@ export type Upstream = {
   readonly port: number;
   /** What happened of an exchange; undefined: it never got here whole. */
   told(exchange: string): Told | undefined;
+  /** For runs so long that what was told would not fit into memory. */
+  forget(exchange: string): void;
   /** Exchanges that arrived whole. */
   arrivals(): number;
   /** Lets everything that waits go on to its regular end. */
@@ -84,6 +86,9 @@ export async function startUpstream(): Promise<Upstream> {
   return {
     port: (server.address() as AddressInfo).port,
     told: (name) => exchanges.get(name),
+    forget: (name) => {
+      exchanges.delete(name);
+    },
     arrivals: () => exchanges.size,
     release: () => {
       released.resolve();

@@ -15,7 +15,7 @@ export type Endpoint = { readonly path: string } | { readonly port: number };
  * Where the filter of one listener is served: one process with the profile `envoy`, or what is written;
  * undefined: the same listener without the filter.
  */
-export type FilterAddress =
+type FilterAddress =
   | Endpoint
   | { readonly profile?: Profile; readonly endpoints: readonly Endpoint[] }
   | undefined;
@@ -40,7 +40,7 @@ export type Cluster = {
   load_assignment: { cluster_name: string; endpoints: { lb_endpoints: LbEndpoint[] }[] };
   [field: string]: unknown;
 };
-export type HttpFilter = {
+type HttpFilter = {
   name: string;
   typed_config: {
     grpc_service?: { envoy_grpc: { cluster_name: string } };
