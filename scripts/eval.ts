@@ -7,6 +7,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { errorsOf } from "./evaluation/parts.ts";
 import { jsonOf, judge, languagesOf, tableOf } from "./evaluation/report.ts";
 import { readData } from "./evaluation/rows.ts";
 import { fusionOf, rulesScorer, scorerOf } from "./evaluation/scorers.ts";
@@ -20,6 +21,7 @@ thresholds) and test/.
                       may be repeated. Each is a column, and all tiers together are one more
   --json FILE         where the figures go for machines (default: .cache/eval-injection.json)
   --languages         also how many benign rows of each language are flagged
+  --errors            also which kinds of rows of dev and dev_extra are judged wrong
   --seed N            of the resamples (default: 1)
 `;
 
@@ -30,6 +32,7 @@ function main(): number {
       scores: { type: "string", multiple: true, default: [] },
       json: { type: "string", default: ".cache/eval-injection.json" },
       languages: { type: "boolean", default: false },
+      errors: { type: "boolean", default: false },
       seed: { type: "string", default: "1" },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -56,6 +59,9 @@ function main(): number {
   const columns = [rules, ...tiers, ...fused].map((scorer) => judge(scorer, data, seed));
   process.stdout.write(`${tableOf(columns)}\n`);
   if (values.languages) process.stdout.write(`\n${languagesOf(columns)}\n`);
+  if (values.errors) {
+    for (const { name, parts } of columns) process.stdout.write(`\n${errorsOf(name, parts)}\n`);
+  }
   mkdirSync(dirname(values.json), { recursive: true });
   writeFileSync(values.json, `${JSON.stringify(jsonOf(columns, seed), null, 1)}\n`);
   process.stdout.write(`\nall figures: ${values.json}\n`);

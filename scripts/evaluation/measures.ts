@@ -15,7 +15,7 @@ import {
 
 export type Judged = Scored & { readonly row: Row; readonly flagged: boolean };
 
-export type Figures =
+type Figures =
   /** Share of benign rows that are flagged. */
   | { readonly kind: "false_positives" }
   /** The same in the worst of the parts that have at least 20 rows. */

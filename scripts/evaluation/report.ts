@@ -1,5 +1,6 @@
 /** Judges rows by each scorer at its own thresholds, and lays the figures out. Nothing of a text leaves this file. */
 import { MEASURES, type Measure, measure, type Result } from "./measures.ts";
+import { type Part, partsOf } from "./parts.ts";
 import { type Data, type Row, SLOTS, type Slot } from "./rows.ts";
 import type { Scorer } from "./scorers.ts";
 import { boundAt, type Estimate, proportion } from "./statistics.ts";
@@ -20,6 +21,7 @@ export type Column = {
   readonly results: readonly (Result | undefined)[];
   /** False positives over `dev` and `dev_extra`, by language. */
   readonly languages: Readonly<Record<string, Estimate & { readonly rows: number }>>;
+  readonly parts: readonly Part[];
 };
 
 /** @throws Error when a scorer has seen some rows of a set and not the others: its figures would be of another set */
@@ -61,6 +63,7 @@ export function judge(scorer: Scorer, { pool, measured }: Data, seed: number): C
     pool: pools,
     results: MEASURES.map((one) => measure(one, judged, bounds, seed)),
     languages: Object.fromEntries(languages),
+    parts: partsOf(judged),
   };
 }
 
@@ -148,11 +151,12 @@ export function languagesOf(columns: readonly Column[]): string {
 export const jsonOf = (columns: readonly Column[], seed: number): unknown => ({
   seed,
   targets: TARGETS,
-  models: columns.map(({ name, bounds, pool, results, languages }) => ({
+  models: columns.map(({ name, bounds, pool, results, languages, parts }) => ({
     name,
     bounds,
     pool,
     languages,
+    parts,
     measures: MEASURES.map((one, index) => ({
       title: one.title,
       figure: one.figure,

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { Provenance } from "../../src/core/segment.ts";
 
-export const LABELS = ["benign", "direct", "embedded"] as const;
+const LABELS = ["benign", "direct", "embedded"] as const;
 export type Label = (typeof LABELS)[number];
 
 /** Where thresholds differ. A system message that nobody pinned is scored like a document. */
@@ -25,6 +25,7 @@ export type Row = {
   readonly lang: string;
   readonly kind: string;
   readonly source: string;
+  readonly family: string;
   readonly weak: boolean;
   /** Optimiser or method of a jailbreak, half of a set, obfuscation: whatever tells parts of one set apart. */
   readonly part: string;
@@ -60,12 +61,13 @@ export function rowOf(line: string, set: string, where: string): Row {
     lang: word("lang") || "und",
     kind: word("kind"),
     source: word("source"),
+    family: word("family"),
     weak: fields["weak"] === true,
     part: word("method") || word("harm") || word("transform"),
   };
 }
 
-export function readSet(path: string): readonly Row[] {
+function readSet(path: string): readonly Row[] {
   const set = basename(path).replace(/\.jsonl(?:\.gz)?$/, "");
   const bytes = readFileSync(path);
   const text = (path.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();

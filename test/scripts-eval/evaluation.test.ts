@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { MEASURES } from "../../scripts/evaluation/measures.ts";
+import { errorsOf } from "../../scripts/evaluation/parts.ts";
 import { judge, tableOf } from "../../scripts/evaluation/report.ts";
 import { isHeld, type Row, readData, rowOf } from "../../scripts/evaluation/rows.ts";
 import { fusionOf, rulesScorer, type Scorer, scoresOf } from "../../scripts/evaluation/scorers.ts";
@@ -101,6 +102,20 @@ describe("evaluation", () => {
     assert.equal(column.results[titled("dev direct, recall")]?.value, 1);
     assert.equal(column.results[titled("dev user, flagged")]?.value, 1);
     assert.equal(column.languages["und"]?.rows, 1);
+  });
+
+  it("errors are told by part, of the tuning sets alone", () => {
+    const rows = Array.from({ length: 20 }, (_, i) =>
+      row({ id: `k/${i}`, kind: "mail", provenance: "tool", text: i < 3 ? "1" : "0" }),
+    );
+    const tests = rows.map((one) => ({ ...one, id: `t/${one.id}`, set: "spikee" }));
+    const pool = poolOf(["tool"]);
+    const { parts } = judge(literal, { pool, measured: [...rows, ...tests] }, 1);
+    const mail = parts.filter(({ by }) => by === "kind");
+    assert.deepEqual(mail, [
+      { by: "kind", value: "mail", slot: "tool", label: "benign", rows: 20, wrong: 3 },
+    ]);
+    assert.match(errorsOf("x", parts), /benign +tool +kind +3 of 20 +15\.0 % +mail/);
   });
 
   it("a missed gate is marked, a measure without rows is a dash", () => {
