@@ -9,8 +9,8 @@ export type Fault = {
   readonly limitMs: number;
   /** Who keeps the bound. */
   readonly by: string;
-  /** "sample": in every run of scripts/test; "full": with --full. */
-  readonly tier: "sample" | "full";
+  /** "core": in every run of scripts/test; "sample": there under envoy.yaml; "full": with --full alone. */
+  readonly tier: "core" | "sample" | "full";
   /** Both streaming profiles when left out. */
   readonly profiles?: readonly Profile[];
   /** A stack of its own; otherwise that of the profile is used on. */

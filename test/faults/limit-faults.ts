@@ -39,7 +39,7 @@ const around = (
   Object.entries(AT).map(([where, more]) => ({
     name: `${what} ${where} the limit`,
     limitMs: 5_000,
-    tier: "sample",
+    tier: more > 0 ? "sample" : "full",
     ...rest,
     async run(rig) {
       rig.ask("large", options(limit + more));
@@ -87,7 +87,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
       either,
       limitMs: 5_000,
       by: "Envoy",
-      tier: "sample",
+      tier: "full",
       async run(rig) {
         rig.ask("large", { headers });
       },
@@ -103,7 +103,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
       name,
       limitMs: 5_000,
       by: "Envoy",
-      tier: "sample",
+      tier: "full",
       async run(rig) {
         rig.ask("answer", { play });
         rig.ask("stream", { play, form: "stream" });

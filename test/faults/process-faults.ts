@@ -62,7 +62,7 @@ const STOPPED: Fault = {
   name: "Limen is stopped (SIGSTOP)",
   limitMs: 6_000,
   by: "Envoy's keepalive on its connection to Limen",
-  tier: "sample",
+  tier: "core",
   either: READ_LATER,
   async run(rig) {
     await rig.askEveryPhase();
@@ -86,7 +86,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     profiles: ALL,
     limitMs: 2_000,
     by: "Envoy, when the connection ends",
-    tier: "sample",
+    tier: "core",
     async run(rig) {
       await rig.askEveryPhase();
       rig.strike();
@@ -151,7 +151,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     name: "Limen drains (SIGTERM), and streams end in time",
     limitMs: DRAIN_SECONDS * 1_000 + 2_000,
     by: `\`drain.seconds\` (here ${DRAIN_SECONDS})`,
-    tier: "sample",
+    tier: "full",
     stack: { drainSeconds: DRAIN_SECONDS },
     async run(rig) {
       await rig.askEveryPhase();

@@ -36,8 +36,8 @@ What clients, the provider and the audit log see when something breaks, on the r
 \`test/faults/\` (\`UPDATE_FAULTS=1 scripts/test --full\`), and compared with what every run finds. Beside the words of
 a row, after every fault, the suite asserts:
 
-- nothing passes unread: no byte of an answer that Limen did not release reaches a client, no request that was refused
-  or never decided reaches the provider;
+- nothing passes unread: no byte of an answer that Limen did not release reaches a client (under \`ext-authz.yaml\` no
+  answer is read), no request that was refused or never decided reaches the provider;
 - nothing is lost or doubled: what arrives is, byte for byte, what was said and let through, up to where it was cut;
 - nothing hangs: every exchange is over within the time of its row;
 - the log verifies offline, has exactly one decision and one outcome for each exchange, and the metrics agree with it.

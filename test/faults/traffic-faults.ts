@@ -37,7 +37,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "the client reads nothing for 2 s",
     limitMs: 10_000,
     by: "nothing ends: all waits for the client",
-    tier: "sample",
+    tier: "full",
     async run(rig) {
       const paused = [rig.ask("answer"), rig.ask("stream", { form: "stream" })];
       const live = rig.ask("stream", { play: "ticks", form: "stream" });
@@ -54,7 +54,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "the client sends its request in small pieces",
     limitMs: 10_000,
     by: "nothing ends: all goes on",
-    tier: "sample",
+    tier: "full",
     async run(rig) {
       const slow = rig.ask("large", { send: "half" });
       for (const byte of slow.body.subarray(slow.body.length / 2)) {
@@ -68,7 +68,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "the client stops in the middle of its request",
     limitMs: (IDLE_SECONDS + 2) * 1_000,
     by: `\`request_timeout\` (here ${IDLE_SECONDS} s)`,
-    tier: "sample",
+    tier: "full",
     stack: { edit: shortTimers },
     async run(rig) {
       rig.ask("upload", { send: "half" });
@@ -78,7 +78,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "the provider never answers, or stops in the middle",
     limitMs: (IDLE_SECONDS + 2) * 1_000,
     by: `the route's \`idle_timeout\` (here ${IDLE_SECONDS} s)`,
-    tier: "sample",
+    tier: "full",
     stack: { edit: shortTimers },
     async run(rig) {
       rig.ask("thinking", { play: "held" });
@@ -91,7 +91,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
       name: `the provider's connection is ${play} in the middle of its answer`,
       limitMs: 2_000,
       by: "Envoy, when the connection ends",
-      tier: "sample",
+      tier: "core",
       async run(rig) {
         rig.ask("answer", { play });
         rig.ask("stream", { play, form: "stream" });
@@ -102,7 +102,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "the client goes away",
     limitMs: 2_000,
     by: "Envoy, when the connection ends",
-    tier: "sample",
+    tier: "core",
     async run(rig) {
       await rig.askEveryPhase();
       rig.strike();
@@ -146,7 +146,7 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
     name: "bytes that are no HTTP, on the clients' and on Limen's side",
     limitMs: 5_000,
     by: "Envoy and Limen, at once",
-    tier: "sample",
+    tier: "full",
     stack: { listen: "tcp" },
     async run(rig) {
       const stream = rig.ask("stream", { play: "ticks", form: "stream" });
