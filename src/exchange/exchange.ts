@@ -101,14 +101,11 @@ export class Exchange {
 
   async responseHeaders(head: ResponseHead): Promise<HeadersReply> {
     if (this.#response !== undefined) throw new Error("a second response on one stream");
-    const decision = this.#decision ?? (await this.#overtake(head));
-    // Where headers leave before the body, a model can answer before the log has.
-    if (!head.local && !(await this.#ledger.decided)) {
-      return {
-        kind: "refuse",
-        reply: refuse("audit_unavailable", this.#ledger.id, this.#dialect),
-      };
-    }
+    const refusal =
+      this.#decision === undefined ? await this.#overtake(head) : await this.#awaitDecision(head);
+    if (refusal !== undefined) return { kind: "refuse", reply: refusal };
+    const decision = this.#decision;
+    if (decision === undefined) throw new Error("a response without a decision");
     this.#response = new ResponseSide({
       ledger: this.#ledger,
       decision,
@@ -179,16 +176,28 @@ export class Exchange {
     return { ...lengthOf(body), remove: isDecoded ? ["content-encoding"] : [] };
   }
 
-  /** A response that did not wait for the decision: Envoy's own, or an upstream's that has seen headers alone. */
-  async #overtake({ local }: ResponseHead): Promise<RequestDecision> {
-    if (!local && (this.#body === undefined || this.#deps.modes.request !== "streamed")) {
-      throw new Error("a response before the request was decided");
-    }
+  /**
+   * A response that did not wait for the decision: Envoy's own, or an upstream's that has seen no body. That is the
+   * normal course where headers leave first; where Envoy buffers, it had nothing to show but trailers.
+   */
+  async #overtake({ local }: ResponseHead): Promise<LocalReply | undefined> {
+    if (!local && this.#body === undefined) throw new Error("a response without a request");
     this.#overtaken = true;
     this.#body?.drop();
-    const decision = { ...undecided(local ? "local_reply" : "aborted"), policy: this.#policy };
-    await this.#decide(decision, 0, local ? "local_reply" : "failed_closed");
-    return decision;
+    const policy = this.#policy;
+    if (local) {
+      await this.#decide({ ...undecided("local_reply"), policy }, 0, "local_reply");
+      return undefined; // also when the log is the reason for it
+    }
+    return this.#deps.modes.request === "streamed"
+      ? this.#decide({ ...undecided("aborted"), policy }, 0, "failed_closed")
+      : this.#decide(unread("body_not_shown", policy), 0);
+  }
+
+  /** Where headers leave first, a model can answer before the log has. */
+  async #awaitDecision({ local }: ResponseHead): Promise<LocalReply | undefined> {
+    if (local || (await this.#ledger.decided)) return undefined;
+    return refuse("audit_unavailable", this.#ledger.id, this.#dialect);
   }
 
   /**

@@ -45,7 +45,7 @@ class Log {
   }
 }
 
-const exchangeOver = (recorder: Log, request: BodyMode): Exchange =>
+const exchangeOver = (recorder: Pick<Log, "append">, request: BodyMode): Exchange =>
   new Exchange({
     policies,
     modes: { request, response: "buffered" },
@@ -55,6 +55,17 @@ const exchangeOver = (recorder: Log, request: BodyMode): Exchange =>
     hold: new HoldBudget(2 ** 20),
     closed: undefined,
   });
+/** A log that takes everything at once. */
+const willing = (): { readonly records: AuditRecord[]; append: Log["append"] } => {
+  const records: AuditRecord[] = [];
+  return {
+    records,
+    append: async (more) => {
+      records.push(...more);
+      return true;
+    },
+  };
+};
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("a response that comes while the request's decision is on its way to the log", () => {
@@ -86,4 +97,29 @@ describe("a response that comes while the request's decision is on its way to th
       assert.deepEqual(log.durable, durable ? ["request.decision", "response.outcome"] : []);
     });
   }
+});
+
+describe("a response to a request whose body was never shown", () => {
+  // Envoy does not show trailers that it was not told to show: behind no body they are all there is.
+  it("is refused where the proxy buffers, and both records say so", async () => {
+    const log = willing();
+    const exchange = exchangeOver(log, "buffered");
+    await exchange.requestHeaders(head);
+    const reply = await exchange.responseHeaders(early);
+    assert.equal(reply.kind === "refuse" && reply.reply.details, "limen_body_not_shown");
+    await exchange.close();
+    const words = log.records.map((one) => "verdict" in one && [one.type, one.verdict.action]);
+    assert.deepEqual(words, [
+      ["request.decision", "failed_closed"],
+      ["response.outcome", "failed_closed"],
+    ]);
+  });
+
+  it("passes where headers leave first, and is judged", async () => {
+    const log = willing();
+    const exchange = exchangeOver(log, "streamed");
+    await exchange.requestHeaders(head);
+    const reply = await exchange.responseHeaders(early);
+    assert.equal(reply.kind === "pass" && reply.reading, "live");
+  });
 });

@@ -363,9 +363,14 @@ const scenarios: Readonly<Record<string, Transcript>> = {
     ],
     records: ALLOWED,
   },
-  "fails a stream whose model answers before the prompt was decided": {
-    steps: [send(chatHead(), answerHead()), gets("request_headers"), ends(Code.INTERNAL)],
-    records: ABORTED,
+  "refuses what a model answers before the prompt was decided": {
+    steps: [
+      send(chatHead(), answerHead()),
+      gets("request_headers"),
+      gets("immediate_response", { status: { code: 403 } }),
+      ...done,
+    ],
+    records: ["failed_closed", "failed_closed"],
   },
   "fails a stream that begins with the model's answer": {
     steps: [send(answerHead("application/json", { modes: BUFFERED })), ends(Code.INTERNAL)],
