@@ -498,7 +498,6 @@ export const CHAIN_CASES: readonly Case[] = [
     P2,
     [
       ["request_body_mode: BUFFERED", "request_body_mode: FULL_DUPLEX_STREAMED"],
-      ["request_trailer_mode: SKIP", "request_trailer_mode: SEND"],
       add(
         "                            cluster: model\n",
         "                            retry_policy: { retry_on: 5xx }\n",
