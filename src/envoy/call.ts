@@ -59,33 +59,22 @@ export function serveStream<I, O>(
 ): void {
   const gone = new AbortController();
   let finished = false;
-  /** Replies that have not reached the socket, and what is to be done when they have. */
-  let unsent = 0;
-  let flushed = (): void => undefined;
   const fail = (error: unknown): void => {
     if (finished || gone.signal.aborted) return;
     finished = true;
+    call.emit("error", statusOf(error));
     gone.abort(GONE);
-    // The iterator destroys the call when it hears of the error: a status behind a reply would never be sent.
-    flushed = () => {
-      call.emit("error", statusOf(error));
-      failed(error);
-    };
-    if (unsent === 0) flushed();
+    failed(error);
   };
+  const messages = new Inbox(call, gone.signal);
   call.once("cancelled", () => gone.abort(GONE));
   const send: Send<O> = async (reply) => {
     if (finished || gone.signal.aborted) return;
-    unsent += 1;
-    const sent = (): void => {
-      unsent -= 1;
-      if (unsent === 0) flushed();
-    };
-    if (!call.write(reply, sent)) await once(call, "drain", { signal: gone.signal });
+    if (!call.write(reply)) await once(call, "drain", { signal: gone.signal });
   };
   const run = async (): Promise<void> => {
     try {
-      await talk(call.iterator({ destroyOnReturn: false }), { send, fail, gone: gone.signal });
+      await talk(messages, { send, fail, gone: gone.signal });
       if (finished || gone.signal.aborted) return;
       if (!call.readableEnded) throw new Error("the handler returned before the peer half-closed");
       finished = true;
@@ -95,6 +84,53 @@ export function serveStream<I, O>(
     }
   };
   void run(); // cannot reject: everything above is caught
+}
+
+/** Messages that are read ahead of the handler. */
+const MAX_AHEAD = 4;
+
+/**
+ * The messages of a call until its peer has half-closed, or is gone. Not Node's own iterator: it builds an exception
+ * with its stack for every stream that the peer resets, which is nearly every one, and it destroys the call when it
+ * hears of a failure, before the status has been sent.
+ */
+class Inbox<I> implements AsyncIterableIterator<I> {
+  readonly #call: ServerDuplexStream<I, unknown>;
+  #messages: I[] = [];
+  #isOver = false;
+  /** Of the handler that waits for a message. */
+  #wake: (() => void) | undefined;
+
+  constructor(call: ServerDuplexStream<I, unknown>, gone: AbortSignal) {
+    this.#call = call;
+    const over = (): void => {
+      this.#isOver = true;
+      this.#wake?.();
+    };
+    call.on("data", (message: I) => {
+      this.#messages.push(message);
+      if (this.#messages.length >= MAX_AHEAD) call.pause();
+      this.#wake?.();
+    });
+    call.once("end", over);
+    gone.addEventListener("abort", over, { once: true });
+  }
+
+  async next(): Promise<IteratorResult<I>> {
+    while (this.#messages.length === 0 && !this.#isOver) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    const value = this.#messages.shift();
+    if (value === undefined) return { done: true, value };
+    if (this.#messages.length === 0 && this.#call.isPaused()) this.#call.resume();
+    return { done: false, value };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
 }
 
 export type UnaryOwner<I, O> = {
