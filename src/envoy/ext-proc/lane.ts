@@ -25,9 +25,12 @@ export class Lane {
   readonly #turn: Turn;
   readonly #call: Call<object>;
   readonly #deps: LaneDeps;
-  #waiting = 0;
+  /** The first is being answered. */
+  readonly #waiting: EnvoyEvent[] = [];
   #waitingBytes = 0;
-  #tail: Promise<void> = Promise.resolve();
+  #isBusy = false;
+  /** Resolves when nothing waits. */
+  #work: Promise<void> = Promise.resolve();
   #room: (() => void) | undefined;
 
   constructor(turn: Turn, call: Call<object>, deps: LaneDeps) {
@@ -36,35 +39,35 @@ export class Lane {
     this.#deps = deps;
   }
 
-  /** Resolves at once while there is room, else when a message has been answered. */
-  async push(event: EnvoyEvent): Promise<void> {
-    const bytes = "chunk" in event ? event.chunk.bytes.length : 0;
-    this.#waiting += 1;
-    this.#waitingBytes += bytes;
-    this.#tail = this.#work(event, bytes);
-    if (this.#waiting < MAX_WAITING && this.#waitingBytes < MAX_WAITING_BYTES) return;
-    await new Promise<void>((resolve) => {
+  /** Undefined while there is room, else a promise that resolves when there is some. */
+  push(event: EnvoyEvent): Promise<void> | undefined {
+    this.#waiting.push(event);
+    this.#waitingBytes += sizeOf(event);
+    if (!this.#isBusy) this.#work = this.#answerAll();
+    if (this.#waiting.length < MAX_WAITING && this.#waitingBytes < MAX_WAITING_BYTES) return;
+    return new Promise((resolve) => {
       this.#room = resolve;
     });
   }
 
-  async idle(): Promise<void> {
-    await this.#tail;
+  idle(): Promise<void> {
+    return this.#work;
   }
 
-  async #work(event: EnvoyEvent, bytes: number): Promise<void> {
-    const before = this.#tail;
-    try {
-      await before;
-      if (!this.#call.gone.aborted) await this.#turn.send(await this.#judge(event));
-    } catch (error) {
-      this.#call.fail(error);
-    } finally {
-      this.#waiting -= 1;
-      this.#waitingBytes -= bytes;
+  async #answerAll(): Promise<void> {
+    this.#isBusy = true;
+    for (let [event] = this.#waiting; event !== undefined; [event] = this.#waiting) {
+      try {
+        if (!this.#call.gone.aborted) await this.#turn.send(await this.#judge(event));
+      } catch (error) {
+        this.#call.fail(error);
+      }
+      this.#waiting.shift();
+      this.#waitingBytes -= sizeOf(event);
       this.#room?.();
       this.#room = undefined;
     }
+    this.#isBusy = false;
   }
 
   async #judge(event: EnvoyEvent): Promise<readonly Encoded[]> {
@@ -78,3 +81,5 @@ export class Lane {
     }
   }
 }
+
+const sizeOf = (event: EnvoyEvent): number => ("chunk" in event ? event.chunk.bytes.length : 0);

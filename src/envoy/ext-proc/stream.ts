@@ -33,7 +33,8 @@ export async function processStream(
       const { event, modes, observed } = decode(message, deps.trust);
       if (event === undefined) continue;
       conversation ??= new Conversation(modes ?? (observed ? UNSEEN : unknownModes()), call, deps);
-      await (observed ? conversation.observe(event) : conversation.take(event));
+      const busy = observed ? conversation.observe(event) : conversation.take(event);
+      if (busy !== undefined) await busy;
     }
   } finally {
     // Cancelling stops the talk, never the record.
@@ -86,8 +87,8 @@ class Conversation {
     };
   }
 
-  /** Resolves when there is room for another event of its direction. */
-  take(event: EnvoyEvent): Promise<void> {
+  /** Undefined while there is room for another event of its direction. */
+  take(event: EnvoyEvent): Promise<void> | undefined {
     return this.#lanes[event.kind.startsWith("request") ? "request" : "response"].push(event);
   }
 
