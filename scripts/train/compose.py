@@ -17,6 +17,8 @@ UNKNOWN = -1  # of a head that this row says nothing about
 # Written in a way that only the decoded reading shows.
 UNREADABLE = frozenset({"base64", "hex", "url", "rot13", "emoji_smuggle", "unicode_tags", "spaced"})
 OVERRIDES = frozenset({"override", "extract", "secret", "persona", "persona_long", "suffix"})
+# Conversations of strangers whose labels nobody read: attacks are among them.
+UNREAD = frozenset({"wildchat", "oasst2", "ultrachat", "awesome-chatgpt-prompts", "prompts.chat book"})
 BAG = 5  # windows of one attack whose place is not known
 
 
@@ -49,8 +51,19 @@ def group_of(row: Row) -> str:
     return f"{place}_{'benign' if row.label == 'benign' else 'direct' if row.label == 'direct' else 'embedded'}"
 
 
-def preference(row: Row, mix: Mix) -> float:
+def hardness(label: str, score: float, source: str) -> float:
+    """How much more a row is worth that the run before judged so. What looks wrong beyond doubt may be labelled wrong."""
+    if label != "benign":
+        return 0.4 if score > 0.95 else 1.0 if score > 0.5 else 2.5 if score > 0.05 else 1.5
+    if score > 0.9:
+        return 0.7 if source in UNREAD else 4.0
+    return 5.0 if score > 0.2 else 2.0 if score > 0.03 else 0.35
+
+
+def preference(row: Row, mix: Mix, scores: dict[str, float]) -> float:
     weight = mix.prefer.get(row.kind, 1.0)
+    if row.id in scores:
+        weight *= hardness(row.label, scores[row.id], row.source)
     if row.kind.startswith("mail") and row.kind != "mail":
         weight *= 1.3
     if row.label == "benign" and row.hidden:
@@ -92,8 +105,12 @@ def drawn(rows: list[Row], weights: list[float], count: int, rng: random.Random)
 
 
 class Composer:
-    def __init__(self, mix: Mix, seed: int):
+    def __init__(self, mix: Mix, seed: int, scores: dict[str, float] | None = None, triggers: dict[str, list[str]] | None = None):
+        """`scores` of training rows and `triggers` of each slot, both by the run before."""
         self.mix = mix
+        self.scores = scores or {}
+        self.triggers = triggers or {}
+        self.trigger_sets = {slot: frozenset(words) for slot, words in self.triggers.items()}
         self.rng = random.Random(seed)
         self.tokenizer = tokenizer()
         self.groups: dict[str, list[Row]] = defaultdict(list)
@@ -104,6 +121,14 @@ class Composer:
             for row in self.groups["data_embedded"]
             if row.span and not row.weak and row.transform not in UNREADABLE and 15 <= row.span[1] - row.span[0] <= 600
         ]
+
+    def tempting(self, row: Row) -> float:
+        """Harmless rows with several of the words that alone were taken for attacks."""
+        if row.label != "benign" or not self.triggers:
+            return 1.0
+        words = self.trigger_sets["user" if row.slot == "user" else "document"]
+        hits = sum(word.strip(".,:;!?\"'()[]") in words for word in row.plain[:1_500].split())
+        return 1.0 + min(4, hits) / 2
 
     def cut(self, text: str) -> list[Window]:
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
@@ -189,7 +214,16 @@ class Composer:
     def spoken(self) -> list[Bag]:
         """A phrase alone, in the user's slot or as a short piece of data."""
         rng = self.rng
+        if self.triggers and rng.random() < 0.3:
+            slot = rng.choice(("user", "user", "tool", "document", "hidden"))
+            words = self.triggers["user" if slot == "user" else "document"]
+            return [Bag([self.cut(phrases.around(words, rng))[0].ids], slot, 0, 0, 1.0, "phrases/around")] if words else []
         where = rng.random()
+        if where < 0.24:
+            harmful = rng.random() < 0.45
+            return [Bag([self.cut(phrases.framed(harmful, rng))[0].ids], "user", int(harmful), UNKNOWN if harmful else 0, 1.0, "phrases/framed")]
+        if where < 0.30:
+            return [Bag([self.cut(phrases.plain_wish(rng))[0].ids], "user", 0, 0, 1.0, "phrases/plain")]
         if where < 0.62:
             return [Bag([self.cut(phrases.user_harmless(rng))[0].ids], "user", 0, 0, 1.0, "phrases/user")]
         if where < 0.74:
@@ -205,7 +239,7 @@ class Composer:
 
         def take(group: str, share: float, make) -> None:
             rows = self.groups[group]
-            weights = [preference(row, self.mix) * factors[group][cell_of(row)] for row in rows]
+            weights = [preference(row, self.mix, self.scores) * self.tempting(row) * factors[group][cell_of(row)] for row in rows]
             budget = int(self.mix.bags * share)
             made = 0
             for row in drawn(rows, weights, len(rows), self.rng):

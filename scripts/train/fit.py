@@ -123,8 +123,24 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--start", help="a run whose weights to begin with instead of the backbone's")
+    parser.add_argument("--mined", help="a run whose scores of training rows say what is hard")
+    parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
     parser.add_argument("--minutes", type=float, default=3, help="between checkpoints")
     return parser.parse_args()
+
+
+def mined(run: str | None) -> dict[str, float]:
+    if run is None:
+        return {}
+    with open(RUNS / run / "training.jsonl") as lines:
+        return {row["id"]: max(row["direct"], row["embedded"]) for row in map(json.loads, lines)}
+
+
+def triggers(run: str | None) -> dict[str, list[str]]:
+    if run is None:
+        return {}
+    found = json.loads((RUNS / run / "triggers.json").read_text())
+    return {slot: [word for word, _ in pairs] for slot, pairs in found.items()}
 
 
 def main() -> None:
@@ -145,9 +161,10 @@ def main() -> None:
         model.load_state_dict(checkpoint["model"])
     model.freeze(arguments.frozen)
     half = None
+    scores, words = mined(arguments.mined), triggers(arguments.debias)
     for number in range(arguments.passes):
         seed = arguments.seed * 1_000 + number
-        bags = Composer(Mix(bags=arguments.bags), seed).compose()
+        bags = Composer(Mix(bags=arguments.bags), seed, scores, words).compose()
         batches = batches_of(bags, random.Random(seed))
         print(f"pass {number}: {summary(bags)}; {len(batches)} batches", flush=True)
         if half is None:

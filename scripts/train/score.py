@@ -1,74 +1,93 @@
-"""Scores of the int8 file for every row that is measured or sets thresholds: the input of `scripts/eval --scores`.
+"""Scores of an int8 file: for `scripts/eval --scores`, or of training rows, so that the next pass can prefer what is hard.
 
-A row's score is its strongest window, over the plain reading in its slot and the decoded ones as hidden text. What it
-costs to look at every window is measured too: the product will look at fewer.
+    LIMEN_DATA=... python score.py RUN                rows that are measured or set thresholds -> scores.jsonl
+    LIMEN_DATA=... python score.py RUN --training N   N training rows, drawn by a hash of their id -> training.jsonl
+
+A row's score is its strongest window, over the plain reading in its slot and the decoded ones as hidden text.
 """
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from export import session
-from fit import torch
+from export import session, torch
 from pieces import tokenizer, windows_of
-from place import RUNS, data_folder
-from rows import Row, held_rows, rows_of
+from place import RUNS
+from rows import Row, held_rows, rows_of, training_rows
 
 SETS = ("calibration", "dev_extra", "notinject", "wildguard_benign", "spikee", "xstest", "deepset", "jbb", "mitre_frr",
         "cyberseceval_multilingual", "bipia_in_context", "qualifire_even", "dolly", "dev")
-MOST = 24  # windows of one row: first ones, then spread
+HIDDEN = 4  # decoded readings of one row
 BATCH = 24
 
 
-def measured() -> Iterator[tuple[str, Row]]:
-    for row in held_rows():
-        yield "held", row
-    for name in SETS:
-        for row in rows_of(name):
-            yield name, row
+def measured(sets: Iterable[str]) -> Iterator[Row]:
+    yield from held_rows()
+    for name in sets:
+        yield from rows_of(name)
+
+
+def sampled(count: int, of: int = 132_000) -> Iterator[Row]:
+    for row in training_rows():
+        if int.from_bytes(hashlib.sha256(b"mine" + row.id.encode()).digest()[:4], "big") / 2**32 < count / of:
+            yield row
+
+
+def spread(windows: list, most: int) -> list:
+    """The first half of what is allowed from the start of a long text, the rest evenly."""
+    if len(windows) <= most:
+        return windows
+    first = (most + 1) // 2
+    return windows[:first] + [windows[i] for i in np.linspace(first, len(windows) - 1, most - first, dtype=int)]
+
+
+def strongest(folder: Path, rows: Iterable[Row], most: int, threads: int) -> dict[str, np.ndarray]:
+    """Logits of the strongest window for each head. Windows of like length run together."""
+    shape = torch.load(folder / "model.pt", weights_only=True, mmap=True)["shape"]
+    run, cut = session(folder / "model.onnx", threads), tokenizer()
+    began = time.process_time()
+    best: dict[str, np.ndarray] = {}
+    jobs: list[tuple[int, str, list[int]]] = []
+    for row in rows:
+        best[row.id] = np.full(2, -30.0)
+        for text, slot in [(row.plain, row.slot), *((h.text, "hidden") for h in row.hidden[:HIDDEN])]:
+            encoding = cut.encode(text, add_special_tokens=False)
+            for window in spread(windows_of(encoding.ids, encoding.offsets), most):
+                jobs.append((len(window.ids), row.id, [shape["bos"], shape["slots"][slot], *window.ids, shape["eos"]]))
+    tokenised = time.process_time() - began
+    jobs.sort(key=lambda job: job[0])
+    began = time.process_time()
+    for start in range(0, len(jobs), BATCH):
+        chunk = jobs[start : start + BATCH]
+        ids = np.full((len(chunk), len(chunk[-1][2])), shape["pad"], dtype=np.int64)
+        for i, (_, _, window) in enumerate(chunk):
+            ids[i, : len(window)] = window
+        for (_, name, _), logits in zip(chunk, run.run(None, {"ids": ids})[0]):
+            np.maximum(best[name], logits, out=best[name])
+    ran = time.process_time() - began
+    print(f"{len(best)} rows, {len(jobs)} windows: {tokenised:.0f} s of tokens, {ran:.0f} s of the encoder, {1e3 * ran / max(1, len(jobs)):.1f} ms a window", flush=True)
+    return best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--training", type=int, default=0)
+    parser.add_argument("--sets", nargs="*", default=SETS)
     arguments = parser.parse_args()
     folder = RUNS / arguments.run
-    shape = torch.load(folder / "model.pt", weights_only=True)["shape"]
-    run = session(folder / "model.onnx", arguments.threads)
-    cut = tokenizer()
-    began = time.process_time()
-    # Windows of like length go together; every row keeps the strongest of each head.
-    best: dict[str, np.ndarray] = {}
-    jobs: list[tuple[int, str, list[int]]] = []
-    for _, row in measured():
-        best[row.id] = np.full(2, -30.0)
-        for text, slot in [(row.plain, row.slot), *((h.text, "hidden") for h in row.hidden[:4])]:
-            encoding = cut.encode(text, add_special_tokens=False)
-            windows = windows_of(encoding.ids, encoding.offsets)
-            if len(windows) > MOST:
-                windows = windows[: MOST // 2] + [windows[i] for i in np.linspace(MOST // 2, len(windows) - 1, MOST // 2, dtype=int)]
-            for window in windows:
-                ids = [shape["bos"], shape["slots"][slot], *window.ids, shape["eos"]]
-                jobs.append((len(ids), row.id, ids))
-    tokenised = time.process_time() - began
-    jobs.sort(key=lambda job: job[0])
-    began = time.process_time()
-    for start in range(0, len(jobs), BATCH):
-        chunk = jobs[start : start + BATCH]
-        ids = np.full((len(chunk), chunk[-1][0]), shape["pad"], dtype=np.int64)
-        for i, (length, _, window) in enumerate(chunk):
-            ids[i, :length] = window
-        for (_, name, _), logits in zip(chunk, run.run(None, {"ids": ids})[0]):
-            np.maximum(best[name], logits, out=best[name])
-    ran = time.process_time() - began
-    with open(folder / "scores.jsonl", "w") as out:
+    training = arguments.training > 0
+    rows = sampled(arguments.training) if training else measured(arguments.sets)
+    best = strongest(folder, rows, 3 if training else 24, arguments.threads)
+    with open(folder / ("training.jsonl" if training else "scores.jsonl"), "w") as out:
         for name, logits in best.items():
             direct, embedded = (1 / (1 + np.exp(-logits.astype(np.float64)))).tolist()
             out.write(json.dumps({"id": name, "direct": round(direct, 6), "embedded": round(embedded, 6)}) + "\n")
-    print(f"{len(best)} rows, {len(jobs)} windows: {tokenised:.0f} s of tokens, {ran:.0f} s of the encoder ({1e3 * ran / len(jobs):.1f} ms a window); {data_folder().name}")
 
 
 if __name__ == "__main__":
