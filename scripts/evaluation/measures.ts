@@ -190,6 +190,21 @@ export const MEASURES: readonly Measure[] = [
     rows: both(of("cyberseceval_multilingual"), ({ label }) => label === "embedded"),
   },
   {
+    title: "dev attacks as written, recall",
+    figure: RECALL,
+    rows: both(own, ({ part }) => part === ""),
+  },
+  {
+    title: "dev attacks in disguise, recall",
+    figure: RECALL,
+    rows: both(own, ({ part }) => part !== ""),
+  },
+  {
+    title: "dev benign in disguise, flagged",
+    figure: FP,
+    rows: both(own, ({ part }) => part !== ""),
+  },
+  {
     title: "dev direct, recall",
     figure: RECALL,
     rows: both(own, ({ label }) => label === "direct" || label === "benign", slot("user")),
