@@ -121,6 +121,11 @@ class Composer:
             for row in self.groups["data_embedded"]
             if row.span and not row.weak and row.transform not in UNREADABLE and 15 <= row.span[1] - row.span[0] <= 600
         ]
+        self.requests = [
+            row.plain for row in self.groups["user_benign"]
+            if row.source in ("BFCL v4 requests", "self-instruct seeds") and 15 <= len(row.plain) <= 220
+        ]
+        self.lines = self.bystanders()
 
     def tempting(self, row: Row) -> float:
         """Harmless rows with several of the words that alone were taken for attacks."""
@@ -129,6 +134,27 @@ class Composer:
         words = self.trigger_sets["user" if row.slot == "user" else "document"]
         hits = sum(word.strip(".,:;!?\"'()[]") in words for word in row.plain[:1_500].split())
         return 1.0 + min(4, hits) / 2
+
+    def bystanders(self) -> dict[str, list[str]]:
+        """By script, lines of harmless data: put into a carrier they are as foreign to it as an order, and no order."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for row in self.groups["data_benign"]:
+            lines = [line.strip() for line in row.plain[:2_000].split("\n")]
+            lines = [line for line in lines if 20 <= len(line) <= 260]
+            if lines:
+                found[row.script].append(self.rng.choice(lines))
+        return found
+
+    def order_for(self) -> str:
+        """An order to the model: of the data, of ours, or somebody's plain request, foreign where it stands."""
+        where = self.rng.random()
+        if where < 0.55:
+            return self.rng.choice(self.orders)
+        return phrases.order(self.rng) if where < 0.92 else self.rng.choice(self.requests)
+
+    def neighbour_for(self, row: Row) -> str:
+        lines = self.lines.get(row.script)
+        return self.rng.choice(lines) if lines and self.rng.random() < 0.5 else phrases.neighbour(self.rng)
 
     def cut(self, text: str) -> list[Window]:
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
@@ -198,9 +224,9 @@ class Composer:
             start = self.rng.randrange(max(1, len(lines)))
             carrier = "".join(lines[start:])[:1_200]
         style = self.rng.choice(list(phrases.STYLES))
-        order = self.rng.choice(self.orders) if self.rng.random() < 0.6 else phrases.order(self.rng)
+        order = self.order_for()
         bags = []
-        for line, answer in ((order, 1), (phrases.neighbour(self.rng), 0)):
+        for line, answer in ((order, 1), (self.neighbour_for(row), 0)):
             text, start, end = self.placed(carrier, line, style)
             windows = [w for w in self.cut(text) if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
             if not windows:
