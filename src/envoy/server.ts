@@ -152,12 +152,14 @@ export class BoundaryServer {
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
     for (const service of SERVICES) this.#health.setStatus(service, "NOT_SERVING");
-    await this.#pause(Math.min(HEALTH_NOTICE_MS, deadlineMs / 2));
+    const [connected] = sessionsOf(this.#server);
+    const noticeMs = connected === undefined ? 0 : Math.min(HEALTH_NOTICE_MS, deadlineMs / 2);
+    if (noticeMs > 0) await this.#pause(noticeMs); // nobody connected: nobody to tell
     for (const port of this.#tlsPorts) port.close();
     const stopped = new Promise<void>((resolve) => {
       this.#server.tryShutdown(() => resolve());
     });
-    const force = this.#deps.clock.after(deadlineMs / 2, () => {
+    const force = this.#deps.clock.after(deadlineMs - noticeMs, () => {
       for (const session of sessionsOf(this.#server)) session.destroy();
       for (const port of this.#tlsPorts) port.destroy();
     });
