@@ -73,6 +73,13 @@ for (const request of NAMES) {
       assert.deepEqual([seen.client.status, reasonOf(seen)], [403, "injection_detected"]);
     });
 
+    it("announces no length that it might not have in the end", async () => {
+      const length = String(chat("Hello").length);
+      const seen = await run({ request }, { headers: { "content-length": length } });
+      const left = request === "STREAMED" ? undefined : length;
+      assert.equal(seen.upstream?.headers["content-length"], left);
+    });
+
     it("is refused as soon as it is larger than the limit", async () => {
       const body = Array(40).fill("x".repeat(100));
       const seen = await run({ request }, { body });

@@ -69,9 +69,12 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
       this.#waiting = reply.edits;
       return NOTHING;
     }
+    // Told to keep lengths (allow_content_length_header), Envoy would frame another body by the one that came.
+    const isLengthKnown = this.#mode !== "streamed" || !this.#isWhole;
+    const edits = isLengthKnown ? reply.edits : withoutLength(reply.edits);
     const isFreed = this.#direction === "response" && this.#mode === "buffered" && !this.#isWhole;
     if (isFreed) this.#mode = "streamed";
-    return [encodeHeaders(this.#direction, reply.edits, isFreed ? this.#modes : undefined)];
+    return [encodeHeaders(this.#direction, edits, isFreed ? this.#modes : undefined)];
   }
 
   async body({ bytes, endOfStream }: BodyChunk): Promise<readonly Encoded[]> {
@@ -143,6 +146,11 @@ export class Side<Head extends { readonly endOfStream: boolean }> {
     return [encodeRefusal(reply)];
   }
 }
+
+const withoutLength = ({ set, remove }: HeaderEdits): HeaderEdits => ({
+  set,
+  remove: [...remove, "content-length"],
+});
 
 function bytesOf(reply: Release, { bytes }: BodyChunk): Uint8Array {
   switch (reply.kind) {
