@@ -47,7 +47,7 @@ export function decodeCheck(message: unknown, trust: Trust): GateRequest {
       identity: identityOf(said, trust),
       endOfStream: false, // whether a body follows is what `body` says
     },
-    body: decodeBody(http, headers.get(PARTIAL)),
+    body: decodeBody(http, headers),
   };
 }
 
@@ -55,11 +55,15 @@ export function decodeCheck(message: unknown, trust: Trust): GateRequest {
  * A body counts as shown when Envoy vouches that these are its bytes. As `body`, a string, they are not: Envoy has
  * replaced what is no UTF-8, and sends upstream what was there before.
  */
-function decodeBody(http: Wire, partial: string | undefined): ShownBody {
+function decodeBody(http: Wire, headers: Headers): ShownBody {
+  const partial = headers.get(PARTIAL);
   if (partial === "true") return { kind: "partial" };
   if (partial !== "false" || text(http["body"]) !== "") return { kind: "hidden" };
-  const bytes = http["raw_body"];
-  return { kind: "whole", bytes: bytes instanceof Uint8Array ? bytes : new Uint8Array(0) };
+  const raw = http["raw_body"];
+  const bytes = raw instanceof Uint8Array ? raw : new Uint8Array(0);
+  // With allow_partial_message Envoy asks as soon as its buffer is full, and says "false" when it is full to the byte.
+  const isCut = Number(headers.get("content-length") ?? bytes.length) !== bytes.length;
+  return isCut ? { kind: "partial" } : { kind: "whole", bytes };
 }
 
 /** With encode_raw_headers the list is filled, without it the map: never both. */

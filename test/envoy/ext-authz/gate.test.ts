@@ -89,6 +89,15 @@ describe("the gate", () => {
       request: { headers, body: chat("hello"), partial: "true" },
     },
     {
+      what: "a body that is shorter than announced, whole as it may be called",
+      code: "body_too_large",
+      status: 413,
+      request: {
+        headers: [...headers, ["content-length", String(chat("hello").length + 1)]],
+        body: chat("hello"),
+      },
+    },
+    {
       what: "a body that it is not shown",
       code: "body_not_shown",
       status: 403,
