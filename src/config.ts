@@ -150,7 +150,7 @@ function complete(said: Said, base: string): Config {
       profile: said.trust?.headers?.get("profile"),
       jwtPayload: said.trust?.jwtPayload ?? "jwt",
     },
-    drain: { seconds: said.drainSeconds ?? 30 },
+    drain: { seconds: said.drainSeconds ?? 20 },
   });
 }
 

@@ -37,7 +37,7 @@ describe("config", () => {
         key: { file: join(dir, "limen.key"), ifMissing: "make" },
       },
       trust: { headers: [], tenant: undefined, profile: undefined, jwtPayload: "jwt" },
-      drain: { seconds: 30 },
+      drain: { seconds: 20 },
     });
   });
 
