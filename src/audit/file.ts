@@ -37,7 +37,7 @@ export const nodeOps: FileOps = {
   truncate: (fd, bytes) => fs.ftruncateSync(fd, bytes),
   close: (fd) => fs.closeSync(fd),
   rename: (from, to) => fs.renameSync(from, to),
-  makeDir: (path) => void fs.mkdirSync(path, { recursive: true }),
+  makeDir: makeFolder,
   remove: (path) => fs.rmSync(path, { recursive: true, force: true }),
 };
 
@@ -145,11 +145,32 @@ const unreadable = (path: string, error: unknown): LimenError =>
     fix: "check that it is a file that this user may read, and that the disk is sound",
   });
 
+/**
+ * Makes a folder and those above it that are missing. Not Node's `recursive`: below a folder in which no name can be
+ * made (/proc) it tries for ever.
+ * @throws what `node:fs` throws
+ */
+export function makeFolder(path: string): void {
+  try {
+    fs.mkdirSync(path);
+  } catch (error) {
+    if (
+      failureOf(error) === "EEXIST" &&
+      fs.statSync(path, { throwIfNoEntry: false })?.isDirectory()
+    )
+      return;
+    const above = dirname(path);
+    if (failureOf(error) !== "ENOENT" || fs.existsSync(above)) throw error;
+    makeFolder(above);
+    makeFolder(path); // once: what is above is there now
+  }
+}
+
 /** Makes the folder that a file will stand in. */
 export function makeFolderOf(path: string): void {
   const folder = dirname(path);
   try {
-    fs.mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (error) {
     throw new LimenError("file_unreadable", {
       where: folder,

@@ -1,6 +1,7 @@
 /** `limen init`: a commented configuration and policy to start from. Never overwrites. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../audit/file.ts";
 
 type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: string) => void };
 
@@ -38,7 +39,7 @@ export function init(args: readonly string[], io: Io): number {
     return 1;
   }
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     for (const name of FILES) {
       const starter = readFileSync(new URL(`./starter/${name}`, import.meta.url));
       // wx: a file that appeared since the look above is not overwritten either.

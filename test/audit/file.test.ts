@@ -51,6 +51,17 @@ describe("files of the audit log", () => {
     );
   });
 
+  it("stand in folders that are made, and a place where none can be made is said, not waited for", () => {
+    const deep = join(place.root, "a/b/c");
+    makeFolderOf(join(deep, "x.key"));
+    makeFolderOf(join(deep, "x.key"));
+    assert.deepEqual(readdirSync(deep), []);
+    assert.equal(
+      refusal(() => makeFolderOf("/proc/limen/a/x.key")),
+      "file_unreadable: cannot be made (ENOENT)",
+    );
+  });
+
   it("that cannot be locked are told from a log that another process writes", async () => {
     mkdirSync(join(place.dir, "lock"), { recursive: true });
     await assert.rejects(place.open(), { code: "audit_unavailable" });
