@@ -96,6 +96,6 @@ function problemOf(dir: string, error: unknown): Problem {
   return {
     where: dir,
     what: `cannot be written (${syscallOf(error)} ${failureOf(error)})`,
-    fix: "free space or repair the disk, then start again: the log recovers by itself",
+    fix: "free space, repair the disk, or let this user write there; then start again, the log recovers by itself",
   };
 }
