@@ -5,7 +5,7 @@
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIPv6 } from "node:net";
+import { type AddressInfo, isIPv6, type Socket } from "node:net";
 import type { Label } from "./core/brand.ts";
 import { LimenError } from "./core/errors.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
@@ -52,7 +52,7 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     // Cannot reject: a failed answer becomes a 500.
     void answer(options, request).then((found) => send(request, response, found));
   });
-  server.maxConnections = CONNECTIONS;
+  limitConnections(server);
   await listen(server, options.address);
   // Too many open files: accepting failed, and this port is no reason to stop the boundary.
   server.on("error", () => {});
@@ -65,6 +65,23 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
       await closed;
     },
   };
+}
+
+/**
+ * Above the limit the oldest connection goes, not the newest: each gets one answer at once, so an old one has nothing
+ * to say, and a Limen whose probes are kept out by idle connections would be restarted.
+ */
+function limitConnections(server: Server): void {
+  const open = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    const [oldest] = open;
+    if (oldest !== undefined && open.size >= CONNECTIONS) {
+      open.delete(oldest);
+      oldest.destroy();
+    }
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+  });
 }
 
 async function answer(options: AdminOptions, { method, url }: IncomingMessage): Promise<Answer> {

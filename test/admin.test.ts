@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { type Admin, openAdmin, type Status } from "../src/admin.ts";
 import { ownLabel } from "../src/core/brand.ts";
@@ -129,6 +129,20 @@ describe("admin port", () => {
       `GET /healthz HTTP/1.1\r\nhost: x\r\nx-filler: ${"x".repeat(filler)}\r\n\r\n`;
     assert.match(await raw(get(7900)), /^HTTP\/1\.1 200 /);
     assert.match(await raw(get(8192)), /^HTTP\/1\.1 431 /);
+  });
+
+  it("answers while somebody holds more connections than it takes, of which the oldest go", async () => {
+    const idle: Socket[] = [];
+    for (let count = 0; count < 70; count += 1) {
+      const socket = connect(portOf(admin), "127.0.0.1").resume();
+      socket.on("error", () => undefined);
+      await once(socket, "connect");
+      idle.push(socket);
+    }
+    assert.equal((await ask("/healthz")).status, 200);
+    for (const socket of idle.slice(0, 7)) if (!socket.closed) await once(socket, "close");
+    assert.ok(idle.slice(7).every(({ closed }) => !closed));
+    for (const socket of idle) socket.destroy();
   });
 
   it("answers what is not HTTP with 400 and no echo", async () => {
