@@ -331,6 +331,12 @@ for (const profile of ["envoy", "strict-stream"] as const)
 
     // Last, and in a group of its own, because tests outside of groups run first: it ends the service.
     describe("when it has stopped", () => {
+      it("leaves a proxy that has rejected nothing it was told", async () => {
+        for (const name of ["rejected_header_mutations", "spurious_msgs_received"]) {
+          assert.equal(await stack.envoy.stat(`http.inference.ext_proc.limen.${name}`), 0, name);
+        }
+      });
+
       it("leaves a log that verifies, with a record of every exchange", async () => {
         await stack.limen.stop();
         const { auditDir, auditKey } = stack.limen;

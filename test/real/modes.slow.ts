@@ -419,4 +419,15 @@ describe("a real Envoy in every body mode", function () {
       assert.equal(judged.status, 403);
     });
   }
+
+  // Last, and in a group of its own, because tests outside of groups run first.
+  describe("after all of it", () => {
+    it("has rejected nothing that it was told, and understood all of it", async () => {
+      for (const name of ["rejected_header_mutations", "spurious_msgs_received"]) {
+        assert.equal(await stack.envoy.stat(`http.inference.ext_proc.limen.${name}`), 0, name);
+      }
+      const sent = await stack.envoy.stat("http.inference.ext_proc.limen.stream_msgs_sent");
+      assert.ok(sent > 100, `${sent} messages`);
+    });
+  });
 });
