@@ -94,6 +94,22 @@ export const MODE_RULES: readonly Rule<ModeUse>[] = [
           sendMode(use.modes, `${d}_trailer_mode`) !== "SEND",
       ),
   },
+  {
+    id: "request-trailers-hidden",
+    severity: "error",
+    what: "requests are BUFFERED, and their trailers are not sent",
+    so: "an HTTP/2 client that sends trailers behind no body reaches the provider before Limen has decided",
+    fix: "add request_trailer_mode: SEND",
+    find: (use) =>
+      where(
+        use,
+        "_trailer_mode",
+        (d) =>
+          d === "request" &&
+          bodyMode(use.modes, d) === "BUFFERED" &&
+          sendMode(use.modes, "request_trailer_mode") !== "SEND",
+      ),
+  },
 ];
 
 const SPELLED = ["response_header_mode", "request_trailer_mode", "response_trailer_mode"] as const;

@@ -60,7 +60,7 @@ export const MODE_CASES: readonly Case[] = [
   [
     "body-mode-blind",
     P1,
-    routeModes("request_body_mode: BUFFERED, response_body_mode: GRPC"),
+    routeModes("request_body_mode: BUFFERED, request_trailer_mode: SEND, response_body_mode: GRPC"),
     SAID,
   ],
   [
@@ -75,7 +75,12 @@ export const MODE_CASES: readonly Case[] = [
     drop("                        request_body_mode: BUFFERED\n"),
     "processing_mode:",
   ],
-  ["body-mode-none", P1, routeModes("request_body_mode: BUFFERED"), SAID],
+  [
+    "body-mode-none",
+    P1,
+    routeModes("request_body_mode: BUFFERED, request_trailer_mode: SEND"),
+    SAID,
+  ],
   [
     "body-mode-streamed",
     P2,
@@ -110,8 +115,16 @@ export const MODE_CASES: readonly Case[] = [
   [
     "duplex-trailers",
     P1,
-    routeModes("request_body_mode: BUFFERED, response_body_mode: FULL_DUPLEX_STREAMED"),
+    routeModes(
+      "request_body_mode: BUFFERED, request_trailer_mode: SEND, response_body_mode: FULL_DUPLEX_STREAMED",
+    ),
     SAID,
+  ],
+  [
+    "request-trailers-hidden",
+    P2,
+    ["request_trailer_mode: SEND", "request_trailer_mode: SKIP"],
+    "request_trailer_mode: SKIP",
   ],
   ["override-modes-open", P1, block("allowed_override_modes:"), "allow_mode_override: true"],
   [
