@@ -6,7 +6,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { type Label, ownLabel } from "./core/brand.ts";
 import { LimenError, type Problem } from "./core/errors.ts";
 import type { Trust } from "./core/identity.ts";
@@ -48,7 +48,10 @@ export type Config = {
   readonly audit: {
     readonly dir: string;
     readonly origin: Label;
-    /** `ifMissing`: whether a key that is not there is made (the default key) or an error (a configured one). */
+    /**
+     * Beside the log by default, never in it: the log's folder is handed to auditors, or served as it is.
+     * `ifMissing`: whether a key that is not there is made (the default key of a new log) or an error.
+     */
     readonly key: { readonly file: string; readonly ifMissing: "make" | "fail" };
   };
   /** What is believed of the proxy's words about a sender. */
@@ -141,7 +144,7 @@ function complete(said: Said, base: string): Config {
       origin: ownLabel(said.audit?.origin ?? "localhost/limen"),
       key:
         keyFile === undefined
-          ? { file: join(dir, "limen.key"), ifMissing: "make" }
+          ? { file: `${dir}.key`, ifMissing: "make" }
           : { file: keyFile, ifMissing: "fail" },
     },
     trust: {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Config, type Env, loadConfig } from "../src/config.ts";
 import { LimenError } from "../src/core/errors.ts";
 import { DEFAULT_POLICY } from "../src/policy/store.ts";
@@ -34,7 +34,7 @@ describe("config", () => {
       audit: {
         dir,
         origin: "localhost/limen",
-        key: { file: join(dir, "limen.key"), ifMissing: "make" },
+        key: { file: `${dir}.key`, ifMissing: "make" },
       },
       trust: { headers: [], tenant: undefined, profile: undefined, jwtPayload: "jwt" },
       drain: { seconds: 20 },

@@ -166,9 +166,8 @@ export function makeFolder(path: string): void {
   }
 }
 
-/** Makes the folder that a file will stand in. */
-export function makeFolderOf(path: string): void {
-  const folder = dirname(path);
+/** As `makeFolder`, with the operator's words for what goes wrong. */
+export function ensureFolder(folder: string): void {
   try {
     makeFolder(folder);
   } catch (error) {

@@ -155,10 +155,14 @@ function readKey({ keyFile, origin }: WriterOptions): LogKey {
   const bytes = readFile(keyFile, KEY_FILE_LIMIT);
   const key = bytes && parseKeyFile(Buffer.from(bytes).toString());
   if (key === undefined) {
+    const gone = bytes === undefined;
+    const keygen = `limen audit keygen --origin ${origin}`;
     throw new LimenError("file_unreadable", {
       where: keyFile,
-      what: bytes === undefined ? "there is no such key file" : "is not a Limen audit key",
-      fix: `make one: limen audit keygen --origin ${origin} ${keyFile}`,
+      what: gone ? "there is no such key file" : "is not a Limen audit key",
+      fix: gone
+        ? `put the key of this log back; a new log gets one by: ${keygen} ${keyFile}`
+        : `name the key file of this log; a new log gets one by: ${keygen} FILE`,
     });
   }
   if (key.origin !== origin) {

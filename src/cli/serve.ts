@@ -2,13 +2,14 @@
  * `limen serve`: the one place that knows every room. It opens them in the order in which they depend on each
  * other, closes them in reverse, and passes each what it needs; nothing here decides about traffic.
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { createAction } from "../action/action.ts";
 import { openAdmin } from "../admin.ts";
 import { formatKeyFile, generateLogKey } from "../audit/checkpoint.ts";
-import { createFile, makeFolderOf } from "../audit/file.ts";
+import { createFile, ensureFolder } from "../audit/file.ts";
 import type { AuditLog } from "../audit/log.ts";
 import { openAuditLog } from "../audit/open.ts";
+import { statedKey } from "../audit/verify.ts";
 import { type Config, type Listen, loadConfig } from "../config.ts";
 import { ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
@@ -137,11 +138,14 @@ class Service {
 
   async #openAudit(): Promise<AuditLog> {
     const { dir, origin, key } = this.#config.audit;
-    if (!existsSync(key.file) && key.ifMissing === "make") {
-      makeFolderOf(key.file);
-      createFile(key.file, formatKeyFile(generateLogKey(origin)), 0o600);
-      this.#log("key_generated");
+    // Never for a log that has one: what another key signs is no continuation of it, and the start is refused.
+    if (key.ifMissing === "make" && !existsSync(key.file) && statedKey(dir) === undefined) {
+      const made = generateLogKey(origin);
+      ensureFolder(dir); // and the one above it, in which the key stands
+      createFile(key.file, formatKeyFile(made), 0o600);
+      this.#log("key_generated", { file: ownLabel(key.file), vkey: ownLabel(made.vkey) });
     }
+    this.#warnIfExposed(key.file);
     const audit = await openAuditLog({
       dir,
       origin,
@@ -159,6 +163,12 @@ class Service {
     const { torn, dangling, clean } = audit.stats().recovery;
     if (!clean) this.#log("audit_recovered", { torn, dangling });
     return audit;
+  }
+
+  /** The group is the operator's business: Kubernetes gives the files of a Secret to `fsGroup`. */
+  #warnIfExposed(file: string): void {
+    const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+    if ((mode & 0o006) !== 0) this.#log("key_exposed", { file: ownLabel(file) });
   }
 
   async #openPolicies(audit: AuditLog): Promise<LivePolicies> {
@@ -247,6 +257,7 @@ class Service {
       return `${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${listen.port}`;
     const listener = (event: TlsPortEvent): void => this.#tlsHappened(event);
     const port = new TlsPort(listen, { clock: this.#clock, listener });
+    this.#warnIfExposed(listen.key);
     this.#reloaders.push(() => port.reload());
     return port;
   }

@@ -21,7 +21,11 @@ export const MESSAGES = {
   policy_reload_failed: { level: "warn", text: "policy reload failed, the last good set stays" },
   key_generated: {
     level: "warn",
-    text: "a new key signs the audit log: keep a copy of its public part",
+    text: "a new key signs the audit log: keep vkey, by which others verify it, and a copy of the file",
+  },
+  key_exposed: {
+    level: "warn",
+    text: "every user of this machine may read a private key: take the rights of others (mode 0640 or less)",
   },
   audit_recovered: {
     level: "warn",

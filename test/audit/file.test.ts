@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createFile, makeFolderOf } from "../../src/audit/file.ts";
+import { createFile, ensureFolder } from "../../src/audit/file.ts";
 import { LimenError } from "../../src/core/errors.ts";
 import { Place } from "./fixtures.ts";
 
@@ -46,18 +46,18 @@ describe("files of the audit log", () => {
       "file_unreadable: cannot be written (ENOENT)",
     );
     assert.equal(
-      refusal(() => makeFolderOf(join(place.keyFile, "a.key"))),
+      refusal(() => ensureFolder(place.keyFile)),
       "file_unreadable: cannot be made (EEXIST)",
     );
   });
 
   it("stand in folders that are made, and a place where none can be made is said, not waited for", () => {
     const deep = join(place.root, "a/b/c");
-    makeFolderOf(join(deep, "x.key"));
-    makeFolderOf(join(deep, "x.key"));
+    ensureFolder(deep);
+    ensureFolder(deep);
     assert.deepEqual(readdirSync(deep), []);
     assert.equal(
-      refusal(() => makeFolderOf("/proc/limen/a/x.key")),
+      refusal(() => ensureFolder("/proc/limen/a")),
       "file_unreadable: cannot be made (ENOENT)",
     );
   });

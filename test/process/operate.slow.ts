@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +42,11 @@ class Service {
 
   started(): Promise<string> {
     return this.said("service_started", "grpc");
+  }
+
+  async stop(): Promise<void> {
+    this.child.kill("SIGTERM");
+    assert.deepEqual(await this.exit, [0, null]);
   }
 
   async admin(path: string): Promise<{ status: number; body: string }> {
@@ -152,6 +157,36 @@ describe("the service in an operator's hands", function () {
     service.child.kill("SIGTERM");
     await service.exit;
     assert.doesNotMatch(service.diary, /Debugger/);
+  });
+
+  it("says where the key is that it made and how to verify with it, and when others may read it", async () => {
+    service = new Service(dir);
+    const made = JSON.parse(await service.said("key_generated")) as { file: string; vkey: string };
+    await service.started();
+    assert.doesNotMatch(service.diary, /key_exposed/);
+    await service.stop();
+    assert.equal(made.file, `${dir}/audit.key`); // beside the log: its folder can be handed on
+    const { status } = spawnSync(LIMEN, ["audit", "verify", "--key", made.vkey, `${dir}/audit`]);
+    assert.equal(status, 0);
+    chmodSync(made.file, 0o644);
+    service = new Service(dir);
+    const { file } = JSON.parse(await service.said("key_exposed")) as { file: string };
+    assert.equal(file, made.file);
+    await service.started();
+  });
+
+  it("makes no second key for a log whose key is gone", async () => {
+    service = new Service(dir);
+    await service.started();
+    await service.stop();
+    rmSync(join(dir, "audit.key"));
+    service = new Service(dir);
+    assert.deepEqual(await service.exit, [3, null]);
+    assert.match(
+      service.diary,
+      /audit\.key: there is no such key file\n {2}put the key of this log back/,
+    );
+    assert.ok(!existsSync(join(dir, "audit.key")));
   });
 
   it("says where it cannot keep its log, without a stack", async () => {
