@@ -89,7 +89,10 @@ for (const profile of PROFILES) {
           else shared = rig;
           compare(profile, fault, rows);
         } finally {
-          if (disk !== undefined) spawnSync("umount", ["-l", disk]);
+          if (disk !== undefined) {
+            spawnSync("umount", ["-l", disk]);
+            rmSync(disk, { recursive: true });
+          }
         }
       });
     }
