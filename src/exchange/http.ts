@@ -60,7 +60,7 @@ export type LocalReply = {
 };
 
 /** How a body is judged: all of it at once, as it comes, or not at all. */
-export type Reading = "whole" | "live" | "unread";
+type Reading = "whole" | "live" | "unread";
 
 export type HeadersReply =
   | { readonly kind: "pass"; readonly edits: HeaderEdits; readonly reading: Reading }
