@@ -139,8 +139,11 @@ export class Ledger {
 
   #verdict(): Pick<OutcomeRecord["verdict"], "decision"> {
     const decision = this.#decided?.decision;
-    const settled = decision !== undefined && decision.cause === undefined;
-    return { decision: settled ? decision.verdict.kind : "error" };
+    if (decision === undefined || decision.cause !== undefined) return { decision: "error" };
+    // A request that never came whole, or was not ours to judge: nobody has allowed it.
+    const { state, cause } = decision.coverage;
+    const isRead = state !== "none" || cause === "not_inference";
+    return { decision: isRead ? decision.verdict.kind : "error" };
   }
 
   #outcome(facts: OutcomeFacts): OutcomeRecord {

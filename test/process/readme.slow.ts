@@ -12,7 +12,7 @@ const README = fileURLToPath(new URL("../../README.md", import.meta.url));
 /** Of the checkout, the commands read this folder. */
 const ENVOY = fileURLToPath(new URL("../../envoy", import.meta.url));
 /** Run by other tests, and by whoever runs this one. */
-const ELSEWHERE = ["scripts/demo", "scripts/test"];
+const ELSEWHERE = ["scripts/demo", "scripts/test", "scripts/soak"];
 
 function commandsOf(readme: string): readonly string[] {
   const blocks = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
