@@ -34,14 +34,7 @@ const isEventStream = (message: Message): boolean =>
       key === "content-type" && raw_value.toString().startsWith("text/event-stream"),
   ) ?? false;
 
-const STREAMED = {
-  request_header_mode: "SEND",
-  response_header_mode: "SEND",
-  request_body_mode: "BUFFERED",
-  response_body_mode: "STREAMED",
-  request_trailer_mode: "SKIP",
-  response_trailer_mode: "SKIP",
-} as const;
+const STREAMED = { request_body_mode: "BUFFERED", response_body_mode: "STREAMED" } as const;
 
 function replyTo(message: Message): object {
   const kind = message.request ?? "request_headers";

@@ -110,6 +110,22 @@ export const MODE_RULES: readonly Rule<ModeUse>[] = [
           sendMode(use.modes, "request_trailer_mode") !== "SEND",
       ),
   },
+  {
+    id: "response-trailers-hidden",
+    severity: "warning",
+    what: "responses are BUFFERED, and their trailers are not sent",
+    so: "a stream that ends by trailers, without its last event, ends for the client without what Limen held of it",
+    fix: "add response_trailer_mode: SEND, here and in allowed_override_modes",
+    find: (use) =>
+      where(
+        use,
+        "_trailer_mode",
+        (d) =>
+          d === "response" &&
+          bodyMode(use.modes, d) === "BUFFERED" &&
+          sendMode(use.modes, "response_trailer_mode") !== "SEND",
+      ),
+  },
 ];
 
 const SPELLED = ["response_header_mode", "request_trailer_mode", "response_trailer_mode"] as const;

@@ -126,6 +126,15 @@ export const MODE_CASES: readonly Case[] = [
     ["request_trailer_mode: SEND", "request_trailer_mode: SKIP"],
     "request_trailer_mode: SKIP",
   ],
+  [
+    "response-trailers-hidden",
+    P1,
+    [
+      "\n                        response_trailer_mode: SEND",
+      "\n                        response_trailer_mode: SKIP",
+    ],
+    "response_trailer_mode: SKIP",
+  ],
   ["override-modes-open", P1, block("allowed_override_modes:"), "allow_mode_override: true"],
   [
     "override-mode-blind",

@@ -117,7 +117,9 @@ async function serve(
     }
     return;
   }
-  response.end(LAST);
+  // An address that may go on is held: it is redacted, or leaves with what follows.
+  if (how === "trailers-unfinished-sse") response.end(frame("jo@example.org"));
+  else response.end(LAST);
 }
 
 type Answer = {
@@ -268,7 +270,7 @@ function setModes(manager: HttpManager, { request: up, response: down }: Modes):
       request_body_mode: up,
       response_body_mode: down,
       request_trailer_mode: up === "FULL_DUPLEX_STREAMED" ? "SEND" : "SKIP",
-      response_trailer_mode: duplex ? "SEND" : "SKIP",
+      response_trailer_mode: "SEND",
     },
   });
   if (duplex) return;
@@ -370,15 +372,29 @@ describe("a real Envoy in every body mode", function () {
           else assert.equal(sha256(body), sha256(answer("word ".repeat(MiB))));
         });
 
-        if (down !== "FULL_DUPLEX_STREAMED") return;
-
         it("lets trailers of the provider through behind whole and live answers", async () => {
           for (const how of ["trailers", "trailers-sse"]) {
             const seen = await ask(url(), chat("Hello"), { "x-answer": how });
             assert.ok(seen.body.includes("[credit_card]"));
-            assert.equal(seen.trailers["x-usage"], "42", how);
+            // HTTP/1.1 has none behind a body of known length, which a whole one has.
+            const isKnown = version === "HTTP/1.1" && down === "BUFFERED" && how === "trailers";
+            assert.equal(seen.trailers["x-usage"], isKnown ? undefined : "42", how);
           }
         });
+
+        it("loses nothing that it holds when trailers end a stream, or resets it", async () => {
+          const asked = ask(url(), chat("Hello"), { "x-answer": "trailers-unfinished-sse" });
+          if (down === "BUFFERED") {
+            // The headers may still wait, or have left: a status then, or a broken stream.
+            const status = await asked.then(
+              (seen) => seen.status,
+              () => "broken off",
+            );
+            assert.ok([503, "broken off"].includes(status), String(status));
+          } else assert.ok((await asked).body.endsWith(frame("[email]")));
+        });
+
+        if (down !== "FULL_DUPLEX_STREAMED") return;
 
         it("refuses a stream whose first words are refused with a status, and stops the provider", async () => {
           const { status, body } = await ask(url(), chat("Hello"), { "x-answer": "leak-first" });

@@ -91,16 +91,12 @@ const MODES = {
 } as const satisfies Record<BodyMode, string>;
 
 /**
- * Both body modes, always: the override counts for the request too. The others are spelled out, because Envoy
- * compares all of them with its allowed_override_modes.
+ * Both body modes, always: the override counts for the request too, and an unset one is NONE. The other modes are left
+ * out, which means as configured.
  */
 const streamedResponse = (request: BodyMode): Message => ({
-  request_header_mode: "SEND",
-  response_header_mode: "SEND",
   request_body_mode: MODES[request],
   response_body_mode: "STREAMED",
-  request_trailer_mode: "SKIP",
-  response_trailer_mode: "SKIP",
 });
 
 const encodeEdits = ({ set, remove }: HeaderEdits): Message => ({
