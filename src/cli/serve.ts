@@ -46,7 +46,7 @@ Exit code: 0 stopped, 1 a file says what cannot be, 2 wrong usage, 3 cannot run,
 
 /** Exchanges at a time; above it new ones are refused with \`overloaded\`. */
 const MAX_EXCHANGES = 4_096;
-/** Frames of tool calls that wait for their end, over all streams. */
+/** Frames that wait for a verdict, over all streams; and as much again for bodies. */
 const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** Envoy's buffer limit in envoy/envoy.yaml (32 MiB) plus what it may send in one piece beyond it. */
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;

@@ -18,7 +18,7 @@ import { LimenError } from "../core/errors.ts";
 import type { Trust } from "../core/identity.ts";
 import { Exchange, type ExchangeDeps } from "../exchange/exchange.ts";
 import { passGate } from "../exchange/gate.ts";
-import { HoldBudget } from "../exchange/hold-budget.ts";
+import { type Hold, holdOf } from "../exchange/hold-budget.ts";
 import { serveStream, serveUnary } from "./call.ts";
 import { decodeCheck } from "./ext-authz/check.ts";
 import { type CheckResponse, encodeReply } from "./ext-authz/encode.ts";
@@ -39,7 +39,7 @@ export type ServerDeps = {
   /** Told of calls that ended with a failure. */
   readonly callFailed: (error: unknown) => void;
   readonly maxExchanges: number;
-  /** What all streams together may hold back. */
+  /** What all streams together may hold back, and as much again for bodies. */
   readonly maxHeldBytes: number;
   /** Largest message: Envoy's buffer limit plus what it may send beyond in one piece. */
   readonly maxMessageBytes: number;
@@ -57,7 +57,7 @@ export class BoundaryServer {
   readonly #server: Server;
   readonly #health = new HealthImplementation();
   readonly #deps: ServerDeps;
-  readonly #hold: HoldBudget;
+  readonly #hold: Hold;
   readonly #tlsPorts: TlsPort[] = [];
   #open = 0;
   #draining = false;
@@ -68,7 +68,7 @@ export class BoundaryServer {
     checkProtos();
     setLogVerbosity(logVerbosity.NONE); // its lines are none of the diary's, and some quote the peer
     this.#deps = deps;
-    this.#hold = new HoldBudget(deps.maxHeldBytes);
+    this.#hold = holdOf(deps.maxHeldBytes);
     this.#server = new Server({
       "grpc.max_receive_message_length": deps.maxMessageBytes,
       // A peer that went without a word, frozen or cut off, would keep its exchanges open for ever. The time for the

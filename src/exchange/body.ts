@@ -43,6 +43,8 @@ export class Assembly {
   /** The first piece as it came, from the second on a copy of all: a piece of one byte costs hundreds when it is kept. */
   #held: Uint8Array = Buffer.alloc(0);
   #bytes = 0;
+  /** What the budget knows of it: from the first piece until the body is dropped, being judged and recorded included. */
+  #chargedBytes = 0;
 
   /** @param limitBytes largest body that is waited for */
   constructor(limitBytes: number, hold: HoldBudget) {
@@ -63,20 +65,27 @@ export class Assembly {
       this.#held.set(piece, this.#bytes);
     }
     this.#bytes = length;
+    this.#chargedBytes += piece.length;
     this.#hold.change(piece.length);
     return length <= this.#limitBytes;
   }
 
-  /** All that has come; the piece itself when it was the only one. Nothing is held after it. */
+  /** All that has come; the piece itself when it was the only one. */
   take(): Uint8Array {
     const isExact = this.#held.length === this.#bytes;
     const whole = isExact ? this.#held : this.#held.subarray(0, this.#bytes);
-    this.drop();
+    this.#clear();
     return whole;
   }
 
+  /** Nothing of it is needed any more. */
   drop(): void {
-    this.#hold.change(-this.#bytes);
+    this.#hold.change(-this.#chargedBytes);
+    this.#chargedBytes = 0;
+    this.#clear();
+  }
+
+  #clear(): void {
     this.#held = Buffer.alloc(0);
     this.#bytes = 0;
   }

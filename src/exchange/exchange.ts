@@ -12,7 +12,7 @@ import type { Dialect } from "../llm/dialect.ts";
 import { dialectFor } from "../llm/registry.ts";
 import { Assembly, codingOf, decodeBody } from "./body.ts";
 import { pathOf, upstreamEdits } from "./heads.ts";
-import type { HoldBudget } from "./hold-budget.ts";
+import type { Hold } from "./hold-budget.ts";
 import {
   type BodyChunk,
   type BodyModes,
@@ -36,7 +36,7 @@ export type ExchangeDeps = LedgerDeps & {
   readonly policies: PolicySet;
   /** How the proxy shows bodies on this stream. */
   readonly modes: BodyModes;
-  readonly hold: HoldBudget;
+  readonly hold: Hold;
   /** Why nothing new is taken on, if so. */
   readonly closed: Extract<Cause, "overloaded"> | undefined;
 };
@@ -79,17 +79,28 @@ export class Exchange {
     const body = this.#body;
     if (body === undefined) throw new Error("a body before its headers");
     const isWithin = body.push(bytes);
-    const isOverloaded = !endOfStream && this.#deps.hold.isExceeded;
+    const isOverloaded = this.#deps.hold.bodies.isExceeded;
     if (!endOfStream && isWithin && !isOverloaded) return WITHHOLD;
-    const whole = body.take();
-    const decision = await this.#judge(whole, isOverloaded ? "overloaded" : undefined);
+    try {
+      return await this.#decideBody(body.take(), bytes, isOverloaded ? "overloaded" : undefined);
+    } finally {
+      body.drop();
+    }
+  }
+
+  /** @param piece the last that came of it: when it is all there is, it can pass as it came */
+  async #decideBody(
+    whole: Uint8Array,
+    piece: Uint8Array,
+    cause: Cause | undefined,
+  ): Promise<BodyReply> {
+    const decision = await this.#judge(whole, cause);
     if (this.#overtaken) return WITHHOLD;
     const refusal = await this.#decide(decision, whole.length);
     if (refusal !== undefined) return { kind: "refuse", reply: refusal };
     const out = decision.body;
     if (out !== undefined) return { kind: "replace", body: out, edits: this.#edits(out) };
-    // What came in one piece can pass as it came.
-    return whole === bytes ? PASS : { kind: "replace", body: whole, edits: lengthOf(whole) };
+    return whole === piece ? PASS : { kind: "replace", body: whole, edits: lengthOf(whole) };
   }
 
   /** The stream is watched, not asked: whatever Limen said, nobody would read it. */
@@ -148,7 +159,7 @@ export class Exchange {
     const cause = modeCause(head, modes);
     if (cause !== undefined) return unread(cause, policy);
     this.#policy = policy;
-    this.#body = new Assembly(policy?.settings.ingress.limits.bodyBytes ?? 0, hold);
+    this.#body = new Assembly(policy?.settings.ingress.limits.bodyBytes ?? 0, hold.bodies);
     return undefined;
   }
 

@@ -1,4 +1,4 @@
-/** What all streams of the process together may hold back. Each stream has a bound of its own besides. */
+/** What all exchanges of the process together may hold. Each of them has a bound of its own besides. */
 export class HoldBudget {
   readonly #limitBytes: number;
   #usedBytes = 0;
@@ -16,3 +16,14 @@ export class HoldBudget {
     return this.#usedBytes > this.#limitBytes;
   }
 }
+
+/**
+ * Two bounds, so that bodies which somebody sends or reads slowly do not end other people's streams: `streams` for
+ * frames that wait for a verdict, `bodies` for bodies that are collected, judged or on their way to a client.
+ */
+export type Hold = { readonly streams: HoldBudget; readonly bodies: HoldBudget };
+
+export const holdOf = (limitBytes: number): Hold => ({
+  streams: new HoldBudget(limitBytes),
+  bodies: new HoldBudget(limitBytes),
+});

@@ -8,12 +8,13 @@ import { isCause } from "../core/cause.ts";
 import type { Coverage, Outcome } from "../core/record.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
+import { endsFrame } from "../llm/framing/sse.ts";
 import { refusalStatus } from "../llm/refusal.ts";
 import { Assembly, BodyDecoder, codingOf, decodeBody } from "./body.ts";
 import { judgeAnswer, judgeError, type ResponseDecision } from "./buffered.ts";
 import type { CallJudge } from "./calls.ts";
 import { isSuccess, responseKind } from "./heads.ts";
-import type { HoldBudget } from "./hold-budget.ts";
+import type { Hold } from "./hold-budget.ts";
 import {
   type BodyChunk,
   type BodyMode,
@@ -42,7 +43,7 @@ export type ResponseContext = {
   readonly dialect: Dialect | undefined;
   readonly printable: ReadonlySet<string>;
   readonly mode: BodyMode;
-  readonly hold: HoldBudget;
+  readonly hold: Hold;
 };
 
 /** What a stream may say before its headers leave, in full duplex: role, ids and pings, no content. */
@@ -110,7 +111,7 @@ export class ResponseSide {
       case "answer":
       case "error":
       case "unreadable_error": {
-        const body = new Assembly(this.#bodyLimit(), this.#context.hold);
+        const body = new Assembly(this.#bodyLimit(), this.#context.hold.bodies);
         this.#state = { kind: "whole", dialect, form: kind, coding: codingOf(head.headers), body };
         return { kind: "pass", edits: this.#answerEdits(), reading: "whole" };
       }
@@ -133,17 +134,24 @@ export class ResponseSide {
         return PASS;
       case "refused":
         return WITHHOLD;
-      case "whole": {
-        const isWithin = state.body.push(bytes);
-        const isOverloaded = !endOfStream && this.#context.hold.isExceeded;
-        if (!endOfStream && isWithin && !isOverloaded) return WITHHOLD;
-        const whole = state.body.take();
-        // Of a body that is let pass although it is too large, the rest passes too.
-        this.#state = endOfStream ? { kind: "ended" } : { kind: "opaque" };
-        return isOverloaded ? this.#refuseBody("overloaded") : this.#whole(state, whole, bytes);
-      }
+      case "whole":
+        return this.#collect(state, { bytes, endOfStream });
       case "live":
         return this.#step(state, bytes, endOfStream);
+    }
+  }
+
+  async #collect(state: Whole, { bytes, endOfStream }: BodyChunk): Promise<BodyReply> {
+    const isWithin = state.body.push(bytes);
+    const isOverloaded = this.#context.hold.bodies.isExceeded;
+    if (!endOfStream && isWithin && !isOverloaded) return WITHHOLD;
+    // Of a body that is let pass although it is too large, the rest passes too.
+    this.#state = endOfStream ? { kind: "ended" } : { kind: "opaque" };
+    try {
+      if (isOverloaded) return await this.#refuseBody("overloaded");
+      return await this.#whole(state, state.body.take(), bytes);
+    } finally {
+      state.body.drop();
     }
   }
 
@@ -354,7 +362,14 @@ export class ResponseSide {
     const { decision, printable, ledger, hold } = this.#context;
     if (decision.policy === undefined) throw new Error("a dialect without a policy");
     const { policy, modelName: model } = decision;
-    return { policy, printable, model, decisionId: ledger.id, clock: ledger.clock, hold };
+    return {
+      policy,
+      printable,
+      model,
+      decisionId: ledger.id,
+      clock: ledger.clock,
+      hold: hold.streams,
+    };
   }
 
   #answerEdits(): HeaderEdits {
@@ -380,9 +395,3 @@ function closeLive({ live, decoder }: Live): void {
 
 const sizeOf = (pieces: readonly Uint8Array[]): number =>
   pieces.reduce((sum, { length }) => sum + length, 0);
-
-/** Whether bytes end with a line end: a whole frame does, an unterminated last one does not. */
-const endsFrame = (bytes: Uint8Array | undefined): boolean => {
-  const last = bytes?.at(-1);
-  return last === 0x0a || last === 0x0d;
-};

@@ -31,6 +31,8 @@ describe("the pieces of a body", () => {
           assert.equal(hold.isExceeded, bytes > 0);
         }
         assert.deepEqual(Buffer.from(assembly.take()), Buffer.concat(parts));
+        assert.equal(hold.isExceeded, bytes > 0); // until it has been judged
+        assembly.drop();
         assert.equal(hold.isExceeded, false);
       }),
     );

@@ -4,7 +4,7 @@ import { systemClock } from "../../src/cli/clock.ts";
 import { NOBODY } from "../../src/core/identity.ts";
 import type { AuditRecord } from "../../src/core/record.ts";
 import { Exchange } from "../../src/exchange/exchange.ts";
-import { HoldBudget } from "../../src/exchange/hold-budget.ts";
+import { holdOf } from "../../src/exchange/hold-budget.ts";
 import type { BodyMode, RequestHead, ResponseHead } from "../../src/exchange/http.ts";
 import { policyWith } from "../envoy/ext-proc/session.ts";
 
@@ -52,7 +52,7 @@ const exchangeOver = (recorder: Pick<Log, "append">, request: BodyMode): Exchang
     recorder,
     clock: systemClock(),
     recorded: () => {},
-    hold: new HoldBudget(2 ** 20),
+    hold: holdOf(2 ** 20),
     closed: undefined,
   });
 /** A log that takes everything at once. */

@@ -6,7 +6,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import type { Trust } from "../../core/identity.ts";
 import type { Exchange } from "../../exchange/exchange.ts";
-import type { HoldBudget } from "../../exchange/hold-budget.ts";
+import type { Hold, HoldBudget } from "../../exchange/hold-budget.ts";
 import type { BodyModes, RequestHead, ResponseHead } from "../../exchange/http.ts";
 import { type Call, StatusError } from "../call.ts";
 import { type Direction, decode, type EnvoyEvent } from "./decode.ts";
@@ -18,8 +18,7 @@ export type ProcessDeps = LaneDeps & {
   readonly openExchange: (modes: BodyModes) => Exchange;
   /** What of Envoy's words about the sender is believed. */
   readonly trust: Trust;
-  /** What all streams together may hold, what waits for slow clients included. */
-  readonly hold: HoldBudget;
+  readonly hold: Hold;
 };
 
 export async function processStream(
@@ -68,7 +67,7 @@ class Conversation {
     const exchange = deps.openExchange(modes);
     this.#exchange = exchange;
     this.#call = call;
-    this.#hold = deps.hold;
+    this.#hold = deps.hold.bodies;
     this.#request = new Side("request", modes, {
       headers: (head) => exchange.requestHeaders(head),
       body: (chunk) => exchange.requestBody(chunk),

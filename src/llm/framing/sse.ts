@@ -225,3 +225,9 @@ export function withData(frame: SseFrame, data: string): Uint8Array {
   }
   return new TextEncoder().encode(pieces.join(""));
 }
+
+/** Whether bytes end with a line end: a whole frame does, an unterminated last one does not. */
+export const endsFrame = (bytes: Uint8Array | undefined): boolean => {
+  const last = bytes?.at(-1);
+  return last === 0x0a || last === 0x0d;
+};

@@ -145,7 +145,7 @@ type Script = {
 type Reply = Readonly<Record<string, unknown>>;
 
 type Books = {
-  readonly held: readonly [least: number, last: number];
+  readonly held: readonly number[];
   /** An error thrown in the middle would only end the call. */
   readonly wrongs: readonly string[];
   readonly records: readonly AuditRecord[];
@@ -154,7 +154,10 @@ type Books = {
 };
 
 async function keep(script: Script): Promise<Books> {
-  const hold = new CountedHold(script.holdBytes);
+  const hold = {
+    streams: new CountedHold(script.holdBytes),
+    bodies: new CountedHold(script.holdBytes),
+  };
   const records: AuditRecord[] = [];
   const sent: Reply[] = [];
   const wrongs: string[] = [];
@@ -211,7 +214,13 @@ async function keep(script: Script): Promise<Books> {
     hold,
     trust: NO_TRUST,
   });
-  return { held: [hold.least, hold.bytes], wrongs, records, appends, sent };
+  return {
+    held: [hold.streams.least, hold.streams.bytes, hold.bodies.least, hold.bodies.bytes],
+    wrongs,
+    records,
+    appends,
+    sent,
+  };
 }
 
 type Known = {
@@ -272,7 +281,7 @@ describe("the books of a stream", () => {
       fc.asyncProperty(script, async (one) => {
         const { held, wrongs, records, appends, sent } = await keep(one);
         assert.deepEqual(wrongs, []);
-        assert.deepEqual(held, [0, 0], "bytes are held of a stream that is over");
+        assert.deepEqual(held, [0, 0, 0, 0], "bytes are held of a stream that is over");
         const count = (type: AuditRecord["type"]): number =>
           records.filter((record) => record.type === type).length;
         const [decisions, outcomes] = [count("request.decision"), count("response.outcome")];

@@ -8,7 +8,7 @@ import type { AuditRecord } from "../../../src/core/record.ts";
 import { StatusError } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
-import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import { holdOf } from "../../../src/exchange/hold-budget.ts";
 import type { BodyModes } from "../../../src/exchange/http.ts";
 import { NO_TRUST } from "../trust.ts";
 import { policyWith } from "./session.ts";
@@ -27,7 +27,7 @@ class Peer {
   durable: Promise<boolean> = Promise.resolve(true);
   /** The same for the client: until then it reads nothing. */
   drained: Promise<void> = Promise.resolve();
-  readonly hold = new HoldBudget(2 ** 20);
+  readonly hold = holdOf(2 ** 20);
 
   expire(): void {
     for (const fire of [...this.#timers]) fire();
@@ -286,8 +286,8 @@ describe("the stream handler", () => {
     assert.equal(read, 30);
     const pieces = peer.replies.flatMap((reply) => ("request_body" in reply ? [1] : []));
     assert.equal(pieces.length, 30 * 4); // 62,000 bytes at most in each
-    peer.hold.change(2 ** 20);
-    assert.equal(peer.hold.isExceeded, false); // nothing is held any more
+    peer.hold.bodies.change(2 ** 20);
+    assert.equal(peer.hold.bodies.isExceeded, false); // nothing is held any more
   });
 
   it("keeps up with more messages than it lets wait", async () => {

@@ -10,7 +10,7 @@ import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/co
 import { createEgress } from "../../../src/egress/egress.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
-import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
+import { type Hold, holdOf } from "../../../src/exchange/hold-budget.ts";
 import type { BodyModes } from "../../../src/exchange/http.ts";
 import { createIngress } from "../../../src/ingress/ingress.ts";
 import { compile } from "../../../src/policy/compile.ts";
@@ -161,7 +161,7 @@ export type Session = {
   /** BUFFERED both, when left out. */
   readonly modes?: { readonly request: BodyMode; readonly response: BodyMode };
   readonly closed?: "overloaded";
-  readonly hold?: HoldBudget;
+  readonly hold?: Hold;
   /** Whether the log takes a record; all by default. */
   readonly durable?: (record: AuditRecord) => boolean;
 };
@@ -188,7 +188,7 @@ export async function runSession(session: Session): Promise<Seen> {
       return taken;
     },
   };
-  const hold = session.hold ?? new HoldBudget(2 ** 30);
+  const hold = session.hold ?? holdOf(2 ** 30);
   const openExchange = (modes: BodyModes) =>
     new Exchange({
       modes,
