@@ -110,7 +110,8 @@ export function matcherOf(selector: Selector | undefined): Matcher {
   return {
     concerns: (facts, model) =>
       (routes === undefined ||
-        anyMatches(byRoute, facts.route) ||
+        // Unsaid is unknown, as with models: a policy that may be meant counts.
+        (facts.route === "" ? byRoute.length > 0 : anyMatches(byRoute, facts.route)) ||
         anyMatches(byPath, facts.path)) &&
       (dialects === undefined || facts.dialect === undefined || dialects.includes(facts.dialect)) &&
       (models === undefined || model === undefined || anyMatches(models, model)),

@@ -21,7 +21,7 @@ describe("patterns on traffic", () => {
         assert.deepEqual(spans, expected);
       }),
     );
-    assert.ok(matches > 50);
+    assert.ok(matches > 5);
   });
 
   it("find at most as many spans as asked for, and an empty match is none", () => {

@@ -47,6 +47,8 @@ describe("policy/compile", () => {
       ["a policy without selector", "{}", {}, true],
       ["a route by glob", '{routes: ["llm-*"]}', { route: "llm-a" }, true],
       ["a route that differs", '{routes: ["llm-*"]}', { route: "web" }, false],
+      ["a route that nobody says", '{routes: ["llm-*"]}', { route: "" }, true],
+      ["a path where nobody says the route", "{routes: [/v2/]}", { route: "" }, false],
       ["one of two routes", "{routes: [a, b]}", { route: "b" }, true],
       ["a path below an entry", "{routes: [/v1/chat]}", { path: "/v1/chat/completions" }, true],
       ["a path that only begins alike", "{routes: [/v1/chat]}", { path: "/v1/chats" }, false],
