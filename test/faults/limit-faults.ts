@@ -22,7 +22,7 @@ function smallBuffers({ static_resources: { listeners } }: Bootstrap): void {
 const TURNED_AWAY = {
   client: "closed without an answer",
   upstream: "nothing",
-  record: "allow, then local_reply; nothing",
+  record: "error, then local_reply; nothing",
 };
 
 /** What is done to a request is done in every profile. */
@@ -66,7 +66,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
         client: "200; 503; 504",
         upstream: "asked; nothing",
         record:
-          "allow, then mutated; allow, then allowed, broken off; allow, then failed_closed, broken off; nothing",
+          "allow, then mutated; allow, then allowed, broken off; error, then failed_closed, broken off; nothing",
       },
     },
     async run(rig) {

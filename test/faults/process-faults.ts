@@ -28,7 +28,7 @@ const READ_LATER = {
   upload: {
     client: "503",
     upstream: "nothing",
-    record: "allow, then allowed, broken off; allow, then failed_closed, broken off",
+    record: "allow, then allowed, broken off; error, then failed_closed, broken off",
   },
 } as const;
 

@@ -45,7 +45,7 @@ a row, after every fault, the suite asserts:
 Two words in one cell are both right: chance decides. \`503\` and the like without a code are Envoy's own answers.
 *allow, then mutated* is a decision to let the request pass, and an answer in which something was redacted; *broken
 off* is an answer that did not reach its end; *unknown_crash* is written at the next start for a process that died. A
-request that never came whole has the decision *allow* and the outcome *failed_closed*, or Envoy's own *local_reply*.
+request that never came whole has the decision *error* and the outcome *failed_closed*, or Envoy's own *local_reply*.
 `;
 
 const COLUMNS = "| fault | exchange | client sees | provider sees | record | over within | Envoy |";
