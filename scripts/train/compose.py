@@ -40,9 +40,9 @@ class Mix:
 
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
-        "user_benign": 0.27, "user_direct": 0.19, "data_benign": 0.15, "data_embedded": 0.12, "woven": 0.19, "phrases": 0.08})
+        "user_benign": 0.26, "user_direct": 0.17, "data_benign": 0.14, "data_embedded": 0.11, "woven": 0.18, "phrases": 0.14})
     prefer: dict[str, float] = field(default_factory=lambda: {
-        "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 2.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
+        "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})
 
 
@@ -62,6 +62,8 @@ def hardness(label: str, score: float, source: str) -> float:
 
 def preference(row: Row, mix: Mix, scores: dict[str, float]) -> float:
     weight = mix.prefer.get(row.kind, 1.0)
+    if row.label == "benign" and row.kind.startswith("safety_"):
+        weight *= 2  # dark subjects without an attack
     if row.id in scores:
         weight *= hardness(row.label, scores[row.id], row.source)
     if row.kind.startswith("mail") and row.kind != "mail":
@@ -245,10 +247,12 @@ class Composer:
             words = self.triggers["user" if slot == "user" else "document"]
             return [Bag([self.cut(phrases.around(words, rng))[0].ids], slot, 0, 0, 1.0, "phrases/around")] if words else []
         where = rng.random()
-        if where < 0.24:
+        if where < 0.11:
+            return [Bag([self.cut(phrases.honest(rng))[0].ids], "user", 0, 0, 1.0, "phrases/honest")]
+        if where < 0.28:
             harmful = rng.random() < 0.45
             return [Bag([self.cut(phrases.framed(harmful, rng))[0].ids], "user", int(harmful), UNKNOWN if harmful else 0, 1.0, "phrases/framed")]
-        if where < 0.30:
+        if where < 0.35:
             return [Bag([self.cut(phrases.plain_wish(rng))[0].ids], "user", 0, 0, 1.0, "phrases/plain")]
         if where < 0.62:
             return [Bag([self.cut(phrases.user_harmless(rng))[0].ids], "user", 0, 0, 1.0, "phrases/user")]

@@ -49,7 +49,7 @@ describe("training", () => {
       [
         "import phrases as p",
         "makers = [p.order, p.neighbour, p.user_harmless, p.user_attack, lambda r: p.framed(True, r),",
-        "  lambda r: p.framed(False, r), p.plain_wish, lambda r: p.around(['kettle', 'ledger'], r)]",
+        "  lambda r: p.framed(False, r), p.plain_wish, p.honest, lambda r: p.around(['kettle', 'ledger'], r)]",
         "make = lambda: [m(r) for r in [random.Random(3)] for _ in range(400) for m in makers]",
         "print(json.dumps([make(), make()]))",
       ].join("\n"),
@@ -57,7 +57,7 @@ describe("training", () => {
     assert.ok(Array.isArray(texts));
     const [first, second]: readonly unknown[] = texts;
     assert.ok(Array.isArray(first));
-    assert.equal(first.length, 3_200);
+    assert.equal(first.length, 3_600);
     assert.deepEqual(first, second);
     // A call with its argument, `delete_file({data})`, is filled too.
     assert.deepEqual(
