@@ -4,20 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
-import { connect } from "node:http2";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bootstrap, type HttpManager, type Listener, managerOf } from "./bootstrap.ts";
+import { CLIENTS } from "./clients.ts";
 import { envoyBinary } from "./envoy.ts";
+import { answer, CANARY, frame, LAST, startUpstream, type Upstream } from "./odd-provider.ts";
 import { type Stack, startStack } from "./stack.ts";
 
 const CHAT = "/v1/chat/completions";
 const MiB = 1024 * 1024;
-const CANARY = "CANARY-5d1e88b0aa";
 const POLICY = `
 apiVersion: limen.dev/v1alpha1
 kind: BoundaryPolicy
@@ -36,149 +33,6 @@ spec:
 `;
 /** Envoy's buffer in this test: what is larger only passes where nobody buffers. */
 const BUFFER_BYTES = 4 * MiB;
-
-type Upstream = {
-  readonly port: number;
-  /** What arrived of each request, whole or not. */
-  readonly received: { bytes: number; sha256: string; complete: boolean }[];
-  close(): Promise<void>;
-};
-const frame = (content: string): string =>
-  `data: ${JSON.stringify({ id: "x", model: "m", choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`;
-const LAST = `data: ${JSON.stringify({ id: "x", model: "m", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: [DONE]\n\n`;
-const answer = (content: string): string =>
-  JSON.stringify({
-    id: "x",
-    model: "m",
-    choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
-  });
-
-/** Answers by the header `x-answer`; keeps what reached it. */
-async function startUpstream(): Promise<Upstream> {
-  const received: Upstream["received"][number][] = [];
-  const server = createServer((incoming, response) => {
-    response.on("error", () => {});
-    serve(incoming, response, received).catch(() => response.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    port: (server.address() as AddressInfo).port,
-    received,
-    close: async () => {
-      server.close();
-      server.closeAllConnections();
-      await once(server, "close");
-    },
-  };
-}
-
-async function serve(
-  incoming: IncomingMessage,
-  response: ServerResponse,
-  received: Upstream["received"][number][],
-): Promise<void> {
-  const how = String(incoming.headers["x-answer"] ?? "json");
-  if (how === "early") {
-    response.writeHead(401, { "content-type": "application/json" });
-    response.end('{"error":{"message":"no key","type":"auth"}}');
-  }
-  const hash = createHash("sha256");
-  const seen = { bytes: 0, sha256: "", complete: false };
-  received.push(seen);
-  for await (const chunk of incoming) {
-    hash.update(chunk);
-    seen.bytes += chunk.length;
-  }
-  seen.complete = incoming.complete;
-  seen.sha256 = hash.digest("hex");
-  const trailers = how.startsWith("trailers");
-  const sse = how.endsWith("sse") || how === "leak-first" || how === "leak-late";
-  if (trailers) response.setHeader("trailer", "x-usage");
-  response.writeHead(200, { "content-type": sse ? "text/event-stream" : "application/json" });
-  if (trailers) response.addTrailers({ "x-usage": "42" });
-  const text = `Card ${["4111", "1111", "1111", "1111"].join(" ")}.`;
-  if (how === "early") return;
-  if (!sse) {
-    response.end(answer(how === "leak" ? CANARY : how === "large" ? "word ".repeat(MiB) : text));
-    return;
-  }
-  if (how === "leak-first") response.write(frame(CANARY));
-  response.write(frame(`${text} `));
-  // In a message of its own: the headers have left by then.
-  if (how === "leak-late") await new Promise((resume) => setTimeout(resume, 100));
-  if (how === "leak-late") response.write(frame(`${CANARY} and more`));
-  if (how.startsWith("leak")) {
-    // Goes on until somebody stops it.
-    while (!response.destroyed) {
-      if (!response.write(frame(`tail ${"x".repeat(500)}`))) {
-        await Promise.race([once(response, "drain"), once(response, "close")]);
-      } else await new Promise(setImmediate);
-    }
-    return;
-  }
-  // An address that may go on is held: it is redacted, or leaves with what follows.
-  if (how === "trailers-unfinished-sse") response.end(frame("jo@example.org"));
-  else response.end(LAST);
-}
-
-type Answer = {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: string;
-  readonly trailers: Readonly<Record<string, unknown>>;
-};
-
-async function http1(url: string, body: string | Buffer, headers: object = {}): Promise<Answer> {
-  const outgoing = request(url, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    agent: false,
-  });
-  // A refusal can come while the body is still on its way.
-  outgoing.on("error", () => {});
-  outgoing.end(body);
-  const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
-  const chunks: Buffer[] = [];
-  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-  return {
-    status: incoming.statusCode ?? 0,
-    headers: incoming.headers,
-    body: Buffer.concat(chunks).toString(),
-    trailers: incoming.trailers,
-  };
-}
-
-async function http2(url: string, body: string | Buffer, headers: object = {}): Promise<Answer> {
-  const { origin, pathname } = new URL(url);
-  const session = connect(origin);
-  try {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": pathname,
-      "content-type": "application/json",
-      ...headers,
-    });
-    let trailers: Record<string, unknown> = {};
-    stream.on("trailers", (fields) => {
-      trailers = fields;
-    });
-    const responded = once(stream, "response");
-    stream.end(body);
-    const [fields] = (await responded) as [Record<string, unknown>];
-    const chunks: Buffer[] = [];
-    for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
-    return {
-      status: Number(fields[":status"]),
-      headers: fields,
-      body: Buffer.concat(chunks).toString(),
-      trailers,
-    };
-  } finally {
-    session.destroy();
-  }
-}
-const CLIENTS = { "HTTP/1.1": http1, "HTTP/2": http2 } as const;
 
 type Modes = { readonly request: string; readonly response: string };
 const MODES = {
@@ -232,8 +86,10 @@ function withModes(bootstrap: Bootstrap): void {
     { ...main },
   ];
   listeners.push(headerOnly);
-  for (const [name, modes] of Object.entries(MODES))
+  for (const [name, modes] of Object.entries(MODES)) {
     listeners.push(closedBefore(shipped, name, modes));
+    listeners.push(retrying(shipped, name, modes));
+  }
 }
 
 /** A filter in front of ours refuses everything: the reply is the first that ours hears of the exchange. */
@@ -247,6 +103,20 @@ function closedBefore(shipped: Listener, name: string, modes: Modes): Listener {
     name: "closed",
     typed_config: { "@type": rbac, rules: { action: "ALLOW", policies: {} } },
   });
+  return listener;
+}
+
+/** The router asks the provider again; Limen has seen the request once by then. */
+function retrying(shipped: Listener, name: string, modes: Modes): Listener {
+  const listener = structuredClone(shipped);
+  listener.name = `retrying, ${name}`;
+  const manager = managerOf(listener);
+  setModes(manager, modes);
+  for (const { routes } of manager.route_config.virtual_hosts) {
+    for (const { route } of routes) {
+      Object.assign(route ?? {}, { retry_policy: { retry_on: "5xx", num_retries: 2 } });
+    }
+  }
   return listener;
 }
 
@@ -419,6 +289,18 @@ describe("a real Envoy in every body mode", function () {
         assert.deepEqual([status, body], [403, "RBAC: access denied"]);
       }
       assert.equal(upstream.received.length, 0);
+    });
+
+    it(`is asked once for a request that is retried, and each try is the same (${version})`, async () => {
+      for (const name of Object.keys(MODES)) {
+        upstream.received.length = 0;
+        const url = stack.envoy.url(`retrying, ${name}`) + CHAT;
+        const { status } = await ask(url, large, { "x-answer": "busy-twice" });
+        assert.equal(status, 200, name);
+        const tries = upstream.received.map(({ sha256: seen, complete }) => `${seen} ${complete}`);
+        assert.equal(tries.length, 3, name);
+        assert.deepEqual(new Set(tries), new Set([`${sha256(large)} true`]), name);
+      }
     });
 
     it(`shows headers alone where a route says so, and the policy decides (${version})`, async () => {
