@@ -75,7 +75,7 @@ export const AUTHZ_RULES: readonly Rule<Guard>[] = [
     severity: "error",
     what: "shadow_mode is on",
     so: "Envoy does not heed the verdict: everything passes",
-    fix: "leave it out; for a trial without effect use a policy in shadow mode",
+    fix: "leave it out; for a trial without effect write flag for the actions of the policy",
     find: ({ body }) => spotIf(isOn(body, "shadow_mode"), body.at("shadow_mode")),
   },
 ];

@@ -92,7 +92,7 @@ export const PROC_RULES: readonly Rule<Guard>[] = [
     severity: "error",
     what: "observability_mode is on",
     so: "Envoy does not wait for a verdict: everything passes",
-    fix: "leave it out; for a trial without effect use a policy in shadow mode",
+    fix: "leave it out; for a trial without effect write flag for the actions of the policy",
     find: ({ body }) => spotIf(isOn(body, "observability_mode"), body.at("observability_mode")),
   },
   {
