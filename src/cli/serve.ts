@@ -17,6 +17,7 @@ import { LimenError, type Problem } from "../core/errors.ts";
 import type { PolicySet } from "../core/policy.ts";
 import type { ExchangeRecord } from "../core/record.ts";
 import { createEgress } from "../egress/egress.ts";
+import { failureOf, StatusError } from "../envoy/call.ts";
 import { BoundaryServer } from "../envoy/server.ts";
 import { TlsPort, type TlsPortEvent } from "../envoy/tls-port.ts";
 import { openWatchdog } from "../envoy/watchdog.ts";
@@ -84,6 +85,10 @@ class Service {
   #stop: (exitCode: number) => void = () => {};
   /** What SIGHUP does, in this order. */
   readonly #reloaders: (() => void)[] = [];
+  readonly #tlsPorts: TlsPort[] = [];
+  /** From `open` on. */
+  #metrics: Metrics | undefined;
+  #server: BoundaryServer | undefined;
   /** Every address of the configuration listens. */
   #started = false;
   readonly #stopped = new Promise<number>((resolve) => {
@@ -114,7 +119,9 @@ class Service {
       const audit = await this.#openAudit();
       const policy = await this.#openPolicies(audit);
       const metrics = this.#createMetrics(audit, policy);
+      this.#metrics = metrics;
       const server = this.#createServer(audit, policy.store, metrics);
+      this.#server = server;
       // Opened before and closed after the server, so that it can say `starting` and `draining`.
       await this.#openAdmin(audit, policy, metrics, server);
       await this.#openServer(server, ports);
@@ -223,6 +230,11 @@ class Service {
         ageSeconds: (this.#clock.monotonicMs() - policy.sinceMs) / 1000,
         reloadFailed: policy.reloadFailed,
       }),
+      tls: () => ({
+        expirySeconds: Math.min(...this.#tlsPorts.map((port) => port.expirySeconds)),
+        reloadFailed: this.#tlsPorts.some((port) => port.reloadFailed),
+      }),
+      exchangesOpen: () => this.#server?.open ?? 0,
     });
   }
 
@@ -238,10 +250,7 @@ class Service {
       maxMessageBytes: MAX_MESSAGE_BYTES,
       replyDeadlineMs: REPLY_DEADLINE_MS,
       trust: this.#config.trust,
-      callFailed: (error) => {
-        const protocol = error instanceof LimenError && error.code === "protocol";
-        this.#log(protocol ? "peer_protocol_error" : "call_failed");
-      },
+      callFailed: (error) => this.#callFailed(error, metrics),
       exchangeDeps: () => ({
         policies: policies.current(),
         recorder: audit,
@@ -249,6 +258,19 @@ class Service {
         recorded,
       }),
     });
+  }
+
+  #callFailed(error: unknown, metrics: Metrics): void {
+    const failure = failureOf(error);
+    metrics.countFailedCall(failure);
+    if (failure === "late") this.#log("call_late");
+    else if (failure === "defect") this.#log("call_failed");
+    else if (error instanceof StatusError)
+      this.#log("peer_protocol_error", { what: ownLabel(error.details) });
+    else {
+      const [first] = error instanceof LimenError ? error.problems : [];
+      this.#log("peer_protocol_error", first && printable(first));
+    }
   }
 
   #prepare(listen: Listen): string | TlsPort {
@@ -259,13 +281,18 @@ class Service {
     const port = new TlsPort(listen, { clock: this.#clock, listener });
     this.#warnIfExposed(listen.key);
     this.#reloaders.push(() => port.reload());
+    this.#tlsPorts.push(port);
     return port;
   }
 
   #tlsHappened(event: TlsPortEvent): void {
-    if (event.kind === "not_listed") this.#log("peer_not_listed");
-    else if (event.kind === "handshake_failed") this.#log("tls_handshake_failed");
-    else if (event.kind === "swapped") this.#log("tls_swapped");
+    if (event.kind === "not_listed") {
+      this.#metrics?.countRefusedPeer(event.kind);
+      this.#log("peer_not_listed");
+    } else if (event.kind === "handshake_failed") {
+      this.#metrics?.countRefusedPeer(event.kind);
+      this.#log("tls_handshake_failed", { reason: event.reason });
+    } else if (event.kind === "swapped") this.#log("tls_swapped");
     else {
       const [first] = event.error.problems;
       this.#log("tls_reload_failed", first && printable(first));

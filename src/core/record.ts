@@ -9,18 +9,20 @@ import type { DialectId } from "./inference.ts";
 import type { Reason } from "./verdict.ts";
 
 /** What was enforced. */
-export type Outcome =
-  | "allowed"
-  | "mutated"
-  | "asked"
-  | "denied"
-  | "failed_closed"
-  | "failed_open"
-  | "bypassed"
-  | "provider_error"
-  | "local_reply"
-  | "not_inference"
-  | "unknown_crash";
+export const OUTCOMES = [
+  "allowed",
+  "mutated",
+  "asked",
+  "denied",
+  "failed_closed",
+  "failed_open",
+  "bypassed",
+  "provider_error",
+  "local_reply",
+  "not_inference",
+  "unknown_crash",
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 /** What was inspected of one direction. */
 export type Coverage = {

@@ -45,6 +45,12 @@ const statusOf = (error: unknown): Partial<StatusObject> => {
   return { code: Code.INTERNAL, details: "limen: internal error" };
 };
 
+/** The peer's fault (its configuration included), no verdict in time, or a defect of ours. */
+export function failureOf(error: unknown): "protocol" | "late" | "defect" {
+  if (error instanceof StatusError) return error.code === Code.UNAVAILABLE ? "late" : "protocol";
+  return error instanceof LimenError && error.code === "protocol" ? "protocol" : "defect";
+}
+
 /** Why `gone` is aborted. One value: without it every exchange would build an exception with its stack. */
 const GONE = new Error("the call is over");
 

@@ -3,10 +3,11 @@
  * read: a caller without one, with one of another authority, or with a name that is not on the list gets no
  * connection, for health checks as for exchanges. What gets through is served as if it came over a socket.
  */
-import { constants } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
+import { type Label, ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { LimenError } from "../core/errors.ts";
 import { readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
@@ -19,7 +20,8 @@ export type TlsListen = TlsFiles & {
 };
 
 export type TlsPortEvent =
-  | { readonly kind: "handshake_failed" }
+  /** `reason`: OpenSSL's or Node's word, like CERT_HAS_EXPIRED. */
+  | { readonly kind: "handshake_failed"; readonly reason: Label }
   | { readonly kind: "not_listed" }
   | { readonly kind: "swapped" }
   | { readonly kind: "reload_failed"; readonly error: LimenError };
@@ -70,7 +72,9 @@ export class TlsPort {
         socket.once("close", () => this.#connections.delete(socket));
       })
       .on("error", () => {}) // one that could not be accepted; when listening fails, `open` says so
-      .on("tlsClientError", () => deps.listener({ kind: "handshake_failed" }))
+      .on("tlsClientError", (error, socket) =>
+        deps.listener({ kind: "handshake_failed", reason: reasonOf(error, socket) }),
+      )
       .on("secureConnection", (socket: TLSSocket) => this.#admit(socket));
   }
 
@@ -115,6 +119,16 @@ export class TlsPort {
     }
   }
 
+  /** When our own certificate stops to be one, in Unix time. */
+  get expirySeconds(): number {
+    return new X509Certificate(this.#material.cert).validToDate.getTime() / 1000;
+  }
+
+  /** The files cannot serve any more; what they said before is served. */
+  get reloadFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** No new connections; open ones go on. */
   close(): void {
     this.#cancel();
@@ -154,6 +168,15 @@ export class TlsPort {
  */
 const namesOf = (socket: TLSSocket): readonly string[] =>
   socket.getPeerX509Certificate()?.subjectAltName?.split(", ") ?? [];
+
+/**
+ * What is wrong with a certificate is known to the socket alone: the error is then that the connection was cut. Both are
+ * words of tables; what is none is not printed.
+ */
+function reasonOf(error: NodeJS.ErrnoException, { authorizationError }: TLSSocket): Label {
+  const word = String(authorizationError ?? error.code);
+  return ownLabel(/^[A-Z][A-Z0-9_]*$/.test(word) ? word : "other");
+}
 
 /** No tickets: a session that is taken up again would bring a certificate that nobody looks at any more. */
 const contextOf = (material: TlsMaterial): SecureContextOptions => ({

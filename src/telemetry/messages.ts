@@ -47,6 +47,11 @@ export const MESSAGES = {
     level: "warn",
     text: "certificate files cannot serve, the last good ones stay",
   },
+  call_late: {
+    level: "warn",
+    text: "a call had no verdict in time, it was closed",
+    perCall: true,
+  },
   call_failed: {
     level: "error",
     text: "a call failed by a defect of ours, it was closed",

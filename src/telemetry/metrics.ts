@@ -6,15 +6,26 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { DecisionId, Label } from "../core/brand.ts";
 import { ownLabel } from "../core/brand.ts";
-import type {
-  ControlEntry,
-  Coverage,
-  DecisionRecord,
-  ExchangeRecord,
-  OutcomeRecord,
+import {
+  type ControlEntry,
+  type Coverage,
+  type DecisionRecord,
+  type ExchangeRecord,
+  OUTCOMES,
+  type OutcomeRecord,
 } from "../core/record.ts";
 import { METRICS, type MetricName } from "./names.ts";
-import { HTTP_CLASSES, type LabelValue, Series, type Unsafe, Vocabulary } from "./series.ts";
+import {
+  CALL_FAILURES,
+  type CallFailure,
+  HTTP_CLASSES,
+  type LabelValue,
+  PEER_REFUSALS,
+  type PeerRefusal,
+  Series,
+  type Unsafe,
+  Vocabulary,
+} from "./series.ts";
 
 export type AuditState = {
   readonly writable: boolean;
@@ -33,16 +44,26 @@ export type PolicyState = {
   readonly reloadFailed: boolean;
 };
 
+export type TlsState = {
+  /** Unix time; Infinity when no port has a certificate. */
+  readonly expirySeconds: number;
+  readonly reloadFailed: boolean;
+};
+
 export type MetricsSources = {
   readonly version: Label;
   readonly audit: () => AuditState;
   readonly policy: () => PolicyState;
+  readonly tls: () => TlsState;
+  readonly exchangesOpen: () => number;
 };
 
 export interface Metrics {
   /** Call both for records that are durable, and only for those. */
   countDecision(record: DecisionRecord): void;
   countOutcome(record: OutcomeRecord): void;
+  countFailedCall(failure: CallFailure): void;
+  countRefusedPeer(refusal: PeerRefusal): void;
   /** The text exposition format. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -73,10 +94,14 @@ export function createMetrics(sources: MetricsSources): Metrics {
   collectDefaultMetrics({ register: registry });
   exposeGauges(registry, sources);
   const counts = new Counts(registry);
+  const calls = closedCounter(registry, "limen_calls_failed_total", CALL_FAILURES);
+  const peers = closedCounter(registry, "limen_peers_refused_total", PEER_REFUSALS);
   gauge(registry, "limen_decisions_open", () => counts.open);
   return {
     countDecision: (record) => counts.decision(record),
     countOutcome: (record) => counts.outcome(record),
+    countFailedCall: (failure) => calls.add([failure]),
+    countRefusedPeer: (refusal) => peers.add([refusal]),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
@@ -88,6 +113,7 @@ class Counts {
   readonly #models = new Vocabulary();
   readonly #tools = new Vocabulary();
   readonly #requests: Series;
+  readonly #outcomes: Series;
   readonly #verdicts: Series;
   readonly #tool: Series;
   readonly #findings: Series;
@@ -101,6 +127,7 @@ class Counts {
 
   constructor(registry: Registry) {
     this.#requests = counter(registry, "limen_requests_total", [0, 1]);
+    this.#outcomes = closedCounter(registry, "limen_outcomes_total", OUTCOMES);
     this.#verdicts = counter(registry, "limen_control_verdicts_total");
     this.#tool = counter(registry, "limen_tool_calls_total", [0]);
     this.#findings = counter(registry, "limen_findings_total");
@@ -151,6 +178,7 @@ class Counts {
     const { action, http_status } = record.verdict;
     const status = HTTP_CLASSES[Math.floor((http_status ?? 0) / 100) - 1] ?? "none";
     this.#requests.add([opened.route, opened.model, record.dialect, action, status]);
+    this.#outcomes.add([action]);
     if (refusedLate(record)) this.#exposed.add([], record.output.released_bytes);
     if (!isDelivered(record)) return;
     this.#delivered.add([opened.model]);
@@ -232,6 +260,20 @@ function counter(registry: Registry, name: SeriesName, open: readonly number[] =
   return series;
 }
 
+/**
+ * A counter of one label whose values are all known. They are shown from the start: Prometheus sees no increase in a
+ * series that begins at 1, and the first failure is the one to be woken for.
+ */
+function closedCounter(
+  registry: Registry,
+  name: SeriesName,
+  values: readonly LabelValue[],
+): Series {
+  const series = counter(registry, name);
+  for (const value of values) series.add([value], 0);
+  return series;
+}
+
 /** A counter that its owner keeps. */
 function read(registry: Registry, name: SeriesName, count: () => number): void {
   new Counter({
@@ -274,7 +316,13 @@ function histogram(registry: Registry, name: MetricName) {
     metric.labels(labels).observe;
 }
 
-function exposeGauges(registry: Registry, { version, audit, policy }: MetricsSources): void {
+function exposeGauges(
+  registry: Registry,
+  { version, audit, policy, tls, exchangesOpen }: MetricsSources,
+): void {
+  gauge(registry, "limen_exchanges_open", exchangesOpen);
+  gauge(registry, "limen_tls_certificate_expiry_timestamp_seconds", () => tls().expirySeconds);
+  gauge(registry, "limen_tls_reload_failed", () => Number(tls().reloadFailed));
   info(registry, "limen_build_info", () => version);
   info(registry, "limen_policy_info", () => policy().digest);
   gauge(registry, "limen_policy_age_seconds", () => policy().ageSeconds);

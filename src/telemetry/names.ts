@@ -21,6 +21,7 @@ export const LABELS = {
     attribute: "limen.finding.disposition",
     meaning: "`blocked`, `masked` or `delivered`",
   },
+  error: { attribute: "error.type", meaning: "why a call or a caller was turned away" },
   how: { attribute: "limen.unsafe.how", meaning: "why a delivered answer counts as unsafe" },
   http_class: {
     attribute: "limen.http_class",
@@ -57,6 +58,36 @@ export const METRICS = {
     type: "counter",
     labels: ["route", "model", "dialect", "outcome", "http_class"],
     help: "Finished exchanges by what was enforced.",
+  },
+  limen_outcomes_total: {
+    type: "counter",
+    labels: ["outcome"],
+    help: "Finished exchanges by outcome alone; every outcome is there from the start, so that the first is an increase.",
+  },
+  limen_exchanges_open: {
+    type: "gauge",
+    labels: [],
+    help: "Exchanges that Envoy has open now; above 4,096 new ones are refused.",
+  },
+  limen_calls_failed_total: {
+    type: "counter",
+    labels: ["error"],
+    help: "Calls that were ended with a failure, which Envoy answers with 503: protocol, late or defect.",
+  },
+  limen_peers_refused_total: {
+    type: "counter",
+    labels: ["error"],
+    help: "Connections refused on a TLS port: handshake_failed or not_listed.",
+  },
+  limen_tls_certificate_expiry_timestamp_seconds: {
+    type: "gauge",
+    labels: [],
+    help: "When the first of the certificates that are served expires, in Unix time; +Inf when there is none.",
+  },
+  limen_tls_reload_failed: {
+    type: "gauge",
+    labels: [],
+    help: "1 while certificate files cannot serve and older ones stay in use.",
   },
   limen_decisions_open: {
     type: "gauge",

@@ -19,6 +19,13 @@ export type Unsafe =
   | "late_stream"
   | "uninspected";
 
+/** Why a call was ended with a failure: the peer's fault, no verdict in time, a defect of ours. */
+export const CALL_FAILURES = ["protocol", "late", "defect"] as const;
+export type CallFailure = (typeof CALL_FAILURES)[number];
+/** Why a TLS port did not let a caller in. */
+export const PEER_REFUSALS = ["handshake_failed", "not_listed"] as const;
+export type PeerRefusal = (typeof PEER_REFUSALS)[number];
+
 export const HTTP_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 
 /** What may be a label's value: words of closed lists, and labels. Text of traffic does not compile. */
@@ -35,6 +42,8 @@ export type LabelValue =
   | Coverage["state"]
   | NonNullable<Coverage["cause"]>
   | Unsafe
+  | CallFailure
+  | PeerRefusal
   | (typeof HTTP_CLASSES)[number]
   | "request"
   | "response"

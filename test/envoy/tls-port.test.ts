@@ -106,7 +106,7 @@ describe("envoy/tls-port", () => {
     });
   }
 
-  it("keeps out who has no certificate, who speaks TLS 1.1, another protocol, or no TLS", async () => {
+  it("keeps out, and says why, who has no certificate or an old one, TLS 1.1, another protocol, no TLS", async () => {
     using setup = await opened();
     const pair = authority.issue({ uris: [PEER] });
     assert.equal(await fate(setup.connectWith({})), "out");
@@ -122,7 +122,19 @@ describe("envoy/tls-port", () => {
     plain.resume();
     plain.on("error", () => undefined);
     await closed(plain);
+    const expired = authority.issue({ uris: [PEER], from: -3, to: -1 });
+    assert.equal(await fate(setup.connectWith(expired)), "out");
     assert.deepEqual(setup.accepted, []);
+    assert.deepEqual(
+      setup.events.map((event) => event.kind === "handshake_failed" && event.reason),
+      [
+        "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE",
+        "ERR_SSL_UNSUPPORTED_PROTOCOL",
+        "ERR_SSL_NO_APPLICATION_PROTOCOL",
+        "ERR_SSL_WRONG_VERSION_NUMBER",
+        "CERT_HAS_EXPIRED",
+      ],
+    );
     assert.equal(await fate(setup.connectWith(pair, { maxVersion: "TLSv1.2" })), "in");
   });
 
@@ -174,7 +186,13 @@ describe("envoy/tls-port", () => {
     assert.ok(event?.kind === "reload_failed");
     assert.match(event.error.message, /limen\.key: it is not the key of the first certificate/);
     assert.deepEqual(more, []);
+    assert.equal(setup.port.reloadFailed, true);
     assert.equal(await fate(setup.connectWith(authority.issue({ uris: [PEER] }))), "in");
+    writePair(setup.folder.path, "limen", authority.issue({ dns: ["limen.test"], to: 9 }));
+    setup.elapse();
+    assert.equal(setup.port.reloadFailed, false);
+    const days = (setup.port.expirySeconds * 1000 - Date.now()) / 86_400_000;
+    assert.ok(days > 8.9 && days < 9.1, `${days} days`);
   });
 
   it("says that an address is taken", async () => {

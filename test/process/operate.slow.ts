@@ -149,6 +149,25 @@ describe("the service in an operator's hands", function () {
     other.close();
   });
 
+  it("says what is wrong with a caller's messages and counts the call", async () => {
+    service = new Service(dir);
+    await service.started();
+    const client = new Client(`unix:${dir}/limen.sock`, credentials.createInsecure());
+    const call = client.makeBidiStreamRequest(PROCESS, plain, plain);
+    call.on("error", () => {}).on("data", () => {});
+    const ended = new Promise<StatusObject>((resolve) => call.on("status", resolve));
+    call.write(Buffer.from([0x22, 0])); // a body, without a word about how bodies are sent
+    assert.equal((await ended).code, Code.FAILED_PRECONDITION);
+    client.close();
+    const { what } = JSON.parse(await service.said("peer_protocol_error")) as { what: string };
+    assert.match(what, /protocol_config is missing: use Envoy 1\.36 or newer$/);
+    const { body } = await service.admin("/metrics");
+    assert.match(body, /^limen_calls_failed_total\{error="protocol"\} 1$/m);
+    assert.match(body, /^limen_calls_failed_total\{error="defect"\} 0$/m);
+    assert.match(body, /^limen_exchanges_open 0$/m);
+    assert.match(body, /^limen_tls_certificate_expiry_timestamp_seconds \+Inf$/m);
+  });
+
   it("does not open an inspector on SIGUSR1", async () => {
     service = new Service(dir);
     await service.started();

@@ -116,11 +116,17 @@ describe("Limen on a TLS port", () => {
     });
   }
 
-  it("says that it refuses, and not whom", () => {
+  it("says that it refuses, and not whom", async () => {
     const diary = stack.limen.diary();
     assert.match(diary, /"event":"peer_not_listed"/);
     assert.match(diary, /"event":"tls_handshake_failed"/);
     assert.doesNotMatch(diary, /spiffe|strangers/);
+    const metrics = await stack.limen.admin("/metrics");
+    for (const error of ["not_listed", "handshake_failed"])
+      assert.match(metrics, new RegExp(`^limen_peers_refused_total{error="${error}"} [1-9]`, "m"));
+    const [, expiry] =
+      /^limen_tls_certificate_expiry_timestamp_seconds (\S+)$/m.exec(metrics) ?? [];
+    assert.ok(Number(expiry) > Date.now() / 1000 && Number.isFinite(Number(expiry)));
   });
 
   it("serves a renewed certificate after SIGHUP, and the old one while the new cannot serve", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Label, ownLabel, ruleId } from "../../src/core/brand.ts";
-import type { DecisionRecord, OutcomeRecord } from "../../src/core/record.ts";
+import { type DecisionRecord, OUTCOMES, type OutcomeRecord } from "../../src/core/record.ts";
 import { type AuditState, createMetrics, type PolicyState } from "../../src/telemetry/metrics.ts";
 import { decision, email, outcome, refused } from "./records.ts";
 
@@ -17,10 +17,13 @@ const POLICY: PolicyState = { digest: ownLabel("ab12"), ageSeconds: 60, reloadFa
 function open() {
   let audit = AUDIT;
   let policy = POLICY;
+  let tls = { expirySeconds: Number.POSITIVE_INFINITY, reloadFailed: false };
   const metrics = createMetrics({
     version: ownLabel("1.2.3"),
     audit: () => audit,
     policy: () => policy,
+    tls: () => tls,
+    exchangesOpen: () => 7,
   });
   /** Samples of a metric whose value is not 0, as the scraper reads them. */
   const samples = async (name: string): Promise<string[]> =>
@@ -36,9 +39,10 @@ function open() {
       metrics.countDecision(decision("one", first));
       metrics.countOutcome(outcome("one", last));
     },
-    set: (changes: { audit?: AuditState; policy?: PolicyState }) => {
+    set: (changes: { audit?: AuditState; policy?: PolicyState; tls?: typeof tls }) => {
       audit = changes.audit ?? audit;
       policy = changes.policy ?? policy;
+      tls = changes.tls ?? tls;
     },
   };
 }
@@ -57,6 +61,41 @@ describe("metrics", () => {
       '{route="llm-mail",model="gpt-x",dialect="openai-chat",outcome="denied",http_class="4xx"} 1',
     ]);
     assert.deepEqual(await samples("limen_decisions_open"), []);
+  });
+
+  it("show every outcome and every failure before the first one, so that the first is an increase", async () => {
+    const { exchange, metrics, samples } = open();
+    const before = await samples("limen_outcomes_total");
+    assert.equal(before.length, OUTCOMES.length);
+    assert.ok(before.includes('{outcome="failed_open"} 0'));
+    exchange({}, { verdict: { decision: "allow", action: "failed_open" } });
+    assert.ok((await samples("limen_outcomes_total")).includes('{outcome="failed_open"} 1'));
+    metrics.countFailedCall("late");
+    assert.deepEqual(await samples("limen_calls_failed_total"), [
+      '{error="protocol"} 0',
+      '{error="late"} 1',
+      '{error="defect"} 0',
+    ]);
+    metrics.countRefusedPeer("not_listed");
+    assert.deepEqual(await samples("limen_peers_refused_total"), [
+      '{error="handshake_failed"} 0',
+      '{error="not_listed"} 1',
+    ]);
+  });
+
+  it("show open exchanges, and when certificates expire or cannot be read again", async () => {
+    const { set, samples } = open();
+    const expiry = "limen_tls_certificate_expiry_timestamp_seconds";
+    assert.deepEqual(await samples("limen_exchanges_open"), ["7"]);
+    assert.deepEqual(
+      [await samples(expiry), await samples("limen_tls_reload_failed")],
+      [["+Inf"], []],
+    );
+    set({ tls: { expirySeconds: 1_800_000_000, reloadFailed: true } });
+    assert.deepEqual(
+      [await samples(expiry), await samples("limen_tls_reload_failed")],
+      [["1800000000"], ["1"]],
+    );
   });
 
   for (const [status, name] of [

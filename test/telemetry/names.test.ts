@@ -35,6 +35,8 @@ describe("metric names", () => {
       version: ownLabel("1"),
       audit: () => assert.fail("not asked for in this test"),
       policy: () => assert.fail("not asked for in this test"),
+      tls: () => assert.fail("not asked for in this test"),
+      exchangesOpen: () => 0,
     })
       .text()
       .catch(() => "");
@@ -50,6 +52,8 @@ describe("metric names", () => {
         fsyncErrors: 0,
       }),
       policy: () => ({ digest: ownLabel("ab"), ageSeconds: 0, reloadFailed: false }),
+      tls: () => ({ expirySeconds: 0, reloadFailed: false }),
+      exchangesOpen: () => 0,
     }).text();
     const found = [...shown.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$/gm)]
       .map(([, name = "", help, type]) => ({ name, help, type }))
