@@ -10,6 +10,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { APIError } from "openai";
 import { envoyBinary } from "./envoy.ts";
 import { LIMEN } from "./limen.ts";
+import { until } from "./process.ts";
 import { type RawRequest, send } from "./raw.ts";
 import { API_KEY, CARD, EMAIL, INTERNAL, type ScenarioName } from "./scenarios.ts";
 import { type Api, ask, type Form, MODEL, openaiAt, type Seen } from "./sdk.ts";
@@ -145,6 +146,18 @@ for (const profile of ["envoy", "strict-stream"] as const)
           assert.equal(stack.model.received.length, 0);
         });
       }
+
+      it("and leaves the decision and its id in Envoy's log", async () => {
+        const document = { role: "tool", tool_call_id: "a", content: INJECTION };
+        const body = chat({ messages: [...HELLO, document] });
+        const { status, headers } = await send(`${stack.url}${PATHS.openai}`, { body });
+        const id = String(headers["x-limen-decision-id"]);
+        const line = await until(5_000, "the refusal in the access log", () =>
+          stack.envoy.accessLog().find((one) => one.includes(id)),
+        );
+        assert.equal(status, 403);
+        assert.match(line, new RegExp(`ms deny ${id}( |$)`));
+      });
 
       it("an upgrade, which would be a tunnel that nobody reads", async () => {
         const headers = { connection: "upgrade", upgrade: "websocket" };
