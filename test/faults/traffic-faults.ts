@@ -92,6 +92,14 @@ export const TRAFFIC_FAULTS: readonly Fault[] = [
       limitMs: 2_000,
       by: "Envoy, when the connection ends",
       tier: "core",
+      // The headers may have left by then, or not.
+      either: {
+        stream: {
+          client: "200, then cut; 502",
+          upstream: "asked, then left",
+          record: "allow, then allowed, broken off",
+        },
+      },
       async run(rig) {
         rig.ask("answer", { play });
         rig.ask("stream", { play, form: "stream" });
