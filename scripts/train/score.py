@@ -8,6 +8,7 @@ A row's score is its strongest window, over the plain reading in its slot and th
 import argparse
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,10 +26,11 @@ HIDDEN = 4  # decoded readings of one row
 BATCH = 24
 
 
-def measured(sets: Iterable[str]) -> Iterator[Row]:
-    yield from held_rows()
+def measured(sets: Iterable[str]) -> Iterator[tuple[str, Iterable[Row]]]:
+    """Set by set: what is scored already is kept when the run is killed. The held rows come first."""
+    yield "held", held_rows()
     for name in sets:
-        yield from rows_of(name)
+        yield name, rows_of(name)
 
 
 def sampled(count: int, of: int = 132_000) -> Iterator[Row]:
@@ -82,12 +84,22 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = RUNS / arguments.run
     training = arguments.training > 0
-    rows = sampled(arguments.training) if training else measured(arguments.sets)
-    best = strongest(folder, rows, 3 if training else 24, arguments.threads)
-    with open(folder / ("training.jsonl" if training else "scores.jsonl"), "w") as out:
-        for name, logits in best.items():
+    path = folder / ("training.jsonl" if training else "scores.jsonl")
+    # Scores of an older file of weights are not scores of this one.
+    if path.exists() and path.stat().st_mtime < (folder / "model.onnx").stat().st_mtime:
+        path.unlink()
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    known = {json.loads(line)["id"] for line in lines}
+    parts = [("training", sampled(arguments.training))] if training else measured(arguments.sets)
+    for name, rows in parts:
+        best = strongest(folder, (row for row in rows if row.id not in known), 3 if training else 24, arguments.threads)
+        for identity, logits in best.items():
             direct, embedded = (1 / (1 + np.exp(-logits.astype(np.float64)))).tolist()
-            out.write(json.dumps({"id": name, "direct": round(direct, 6), "embedded": round(embedded, 6)}) + "\n")
+            lines.append(json.dumps({"id": identity, "direct": round(direct, 6), "embedded": round(embedded, 6)}) + "\n")
+        beside = path.with_suffix(".tmp")
+        beside.write_text("".join(lines))
+        os.replace(beside, path)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":
