@@ -63,6 +63,10 @@ async function main(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   const group = Object.keys(COMMANDS).some((known) => known.startsWith(`${first} `));
+  if (group && (second === "--help" || second === "-h")) {
+    io.stdout(USAGE);
+    return 0;
+  }
   const given = group ? `${first} ${second}`.trim() : first;
   io.stderr(first === "" ? USAGE : `limen: ${given} is no command\n\n${USAGE}`);
   return 2;

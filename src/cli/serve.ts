@@ -2,7 +2,7 @@
  * `limen serve`: the one place that knows every room. It opens them in the order in which they depend on each
  * other, closes them in reverse, and passes each what it needs; nothing here decides about traffic.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { createAction } from "../action/action.ts";
 import { openAdmin } from "../admin.ts";
 import { formatKeyFile, generateLogKey } from "../audit/checkpoint.ts";
@@ -57,6 +57,8 @@ const REPLY_DEADLINE_MS = 4_000;
 const STUCK_MS = 10_000;
 /** A disk that stalls makes exchanges slow before it makes them fail; both records fit below the reply deadline. */
 const AUDIT_WAIT_MS = 1_500;
+/** Connections take them from the log, which stops Limen when it cannot open a file. */
+const ENOUGH_OPEN_FILES = 4_096;
 
 export async function serve(args: readonly string[], io: Io): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
@@ -111,6 +113,8 @@ class Service {
       .on("SIGHUP", () => {
         for (const reload of this.#reloaders) reload();
       });
+    const openFiles = openFilesLimit();
+    if (openFiles < ENOUGH_OPEN_FILES) this.#log("few_open_files", { limit: openFiles });
     try {
       const watchdog = openWatchdog(this.#clock, STUCK_MS);
       this.#closers.push(() => watchdog.close());
@@ -336,6 +340,13 @@ class Service {
     this.#closers.push(() => admin.close());
     this.#log("service_started", { admin: ownLabel(admin.address) });
   }
+}
+
+/** As Linux says it, after Node has raised it as far as it may; Infinity where nothing says it. */
+function openFilesLimit(): number {
+  const file = "/proc/self/limits";
+  const limits = existsSync(file) ? readFileSync(file, "utf8") : "";
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
 /** What is in force, and since when. */

@@ -19,6 +19,10 @@ export const MESSAGES = {
   default_policy: { level: "warn", text: "no policy is configured, the built-in one is in force" },
   policy_swapped: { level: "info", text: "policy set swapped" },
   policy_reload_failed: { level: "warn", text: "policy reload failed, the last good set stays" },
+  few_open_files: {
+    level: "warn",
+    text: "few files may be open: connections can leave none for the log (ulimit -n 4096 or more)",
+  },
   key_generated: {
     level: "warn",
     text: "a new key signs the audit log: keep vkey, by which others verify it, and a copy of the file",

@@ -19,13 +19,15 @@ class Service {
   diary = "";
   readonly exit: Promise<unknown[]>;
 
-  constructor(dir: string, drainSeconds = 1) {
+  constructor(dir: string, drainSeconds = 1, openFiles = "unlimited") {
     const file = join(dir, "limen.yaml");
     const audit = { dir: "audit", origin: "example.org/limen/test" };
     const listen = `unix://${join(dir, "limen.sock")}`;
     const document = { listen, admin: "127.0.0.1:0", audit, drain: { seconds: drainSeconds } };
     writeFileSync(file, stringify(document));
-    this.child = spawn(LIMEN, ["serve", "-c", file], { stdio: ["ignore", "ignore", "pipe"] });
+    const limit = openFiles === "unlimited" ? "" : `ulimit -n ${openFiles} && `;
+    const args = ["-c", `${limit}exec "$0" serve -c "$1"`, LIMEN, file];
+    this.child = spawn("sh", args, { stdio: ["ignore", "ignore", "pipe"] });
     this.child.stderr?.on("data", (chunk: Buffer) => {
       this.diary += chunk.toString();
     });
@@ -194,6 +196,17 @@ describe("the service in an operator's hands", function () {
     await service.started();
   });
 
+  it("warns when so few files may be open that connections could stop the log", async () => {
+    service = new Service(dir, 1, "256");
+    const { limit } = JSON.parse(await service.said("few_open_files")) as { limit: number };
+    assert.equal(limit, 256);
+    await service.started();
+    await service.stop();
+    service = new Service(dir, 1, "4096");
+    await service.started();
+    assert.doesNotMatch(service.diary, /few_open_files/);
+  });
+
   it("makes no second key for a log whose key is gone", async () => {
     service = new Service(dir);
     await service.started();
@@ -228,6 +241,19 @@ describe("limen in a pipe", () => {
     assert.equal(stderr, "");
     assert.equal(readFileSync(join(dir, "rc"), "utf8"), "0\n");
     rmSync(dir, { recursive: true });
+  });
+
+  it("helps with a group of commands, and refuses what is none", () => {
+    for (const [args, code] of [
+      [["policy", "--help"], 0],
+      [["audit", "-h"], 0],
+      [["policy"], 2],
+      [["nonsense", "--help"], 2],
+    ] as const) {
+      const { status, stdout, stderr } = spawnSync(LIMEN, args, { encoding: "utf8" });
+      assert.equal(status, code, args.join(" "));
+      assert.match(code === 0 ? stdout : stderr, /usage: limen COMMAND/);
+    }
   });
 
   it("runs without HOME", () => {
