@@ -44,7 +44,7 @@ export type PolicyState = {
   readonly reloadFailed: boolean;
 };
 
-export type TlsState = {
+type TlsState = {
   /** Unix time; Infinity when no port has a certificate. */
   readonly expirySeconds: number;
   readonly reloadFailed: boolean;
