@@ -60,7 +60,9 @@ export function compile(
       // Who is doubtful may be the one a policy is about: to pass it over would leave the looser ones.
       if (who.doubtful && about.some(({ admits }) => admits !== undefined)) return undefined;
       const matching = about.filter(({ admits }) => admits === undefined || admits(who));
-      return matching.length === 0 ? undefined : effective(matching, deciding(matching, model));
+      const isNamed = facts.route !== "" || matching.some(({ isAbout }) => isAbout(facts.path));
+      if (matching.length === 0 || !isNamed) return undefined;
+      return effective(matching, deciding(matching, model));
     },
   });
 }

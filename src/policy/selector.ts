@@ -99,6 +99,8 @@ export type Selector = Decoded<typeof selector>;
 export type Matcher = {
   /** @param model undefined while unknown: what is not known may match */
   readonly concerns: (facts: SelectionFacts, model: string | undefined) => boolean;
+  /** Whether it is about `path` whatever the route is called: one that asks for a name does not let the nameless in. */
+  readonly isAbout: (path: string) => boolean;
   /** Undefined: it does not ask who it is. Who says nothing about himself is nobody who is asked for. */
   readonly admits: ((who: Vouched) => boolean) | undefined;
 };
@@ -110,11 +112,12 @@ export function matcherOf(selector: Selector | undefined): Matcher {
   return {
     concerns: (facts, model) =>
       (routes === undefined ||
-        // Unsaid is unknown, as with models: a policy that may be meant counts.
+        // Unsaid is unknown: a policy that may be meant counts.
         (facts.route === "" ? byRoute.length > 0 : anyMatches(byRoute, facts.route)) ||
         anyMatches(byPath, facts.path)) &&
       (dialects === undefined || facts.dialect === undefined || dialects.includes(facts.dialect)) &&
       (models === undefined || model === undefined || anyMatches(models, model)),
+    isAbout: (path) => routes === undefined || anyMatches(byPath, path),
     admits: admission(selector),
   };
 }

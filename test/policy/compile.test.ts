@@ -47,7 +47,7 @@ describe("policy/compile", () => {
       ["a policy without selector", "{}", {}, true],
       ["a route by glob", '{routes: ["llm-*"]}', { route: "llm-a" }, true],
       ["a route that differs", '{routes: ["llm-*"]}', { route: "web" }, false],
-      ["a route that nobody says", '{routes: ["llm-*"]}', { route: "" }, true],
+      ["a route by name, and nobody says it", '{routes: ["llm-*"]}', { route: "" }, false],
       ["a path where nobody says the route", "{routes: [/v2/]}", { route: "" }, false],
       ["one of two routes", "{routes: [a, b]}", { route: "b" }, true],
       ["a path below an entry", "{routes: [/v1/chat]}", { path: "/v1/chat/completions" }, true],
@@ -74,6 +74,15 @@ describe("policy/compile", () => {
         assert.equal(set.select({ ...chat, ...facts }) !== undefined, matches);
       });
     }
+
+    it("passes over no policy by route name when nobody says the route, beside one that matches", () => {
+      const set = setOf(
+        policy("strict", "{selector: {routes: [llm]}}"),
+        policy("loose", "{selector: {routes: [/v1/]}}"),
+      );
+      assert.deepEqual(set.select({ ...chat, route: "" })?.names, ["loose", "strict"]);
+      assert.deepEqual(set.select({ ...chat, route: "web" })?.names, ["loose"]);
+    });
 
     it("gives nothing when no policy matches, and the names of all that do", () => {
       const set = setOf(
