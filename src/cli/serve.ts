@@ -72,6 +72,8 @@ export async function serve(args: readonly string[], io: Io): Promise<number> {
     io.stderr("limen serve: expected [-c FILE]; see limen serve --help\n");
     return 2;
   }
+  // Node builds an exception for every stream that Envoy resets, which is nearly every one: without its stack.
+  Error.stackTraceLimit = 1;
   const clock = systemClock();
   const service = new Service(loadConfig(file, process.env), clock, createLog(clock));
   await service.open();
