@@ -95,9 +95,9 @@ function main(): number {
   check("biome", ["check", "--error-on-warnings"]);
   check("tsc", []);
   check("knip", []);
-  const istio = options.full ? { LIMEN_ISTIO: "1" } : {};
   const faults = options.full ? { LIMEN_FAULTS: "full" } : {};
-  add("tests", mocha(["c8", "mocha"], "test/**/*.{test,slow}.ts", { ...istio, ...faults }));
+  const long = options.full ? { ...faults, LIMEN_ISTIO: "1", LIMEN_FUZZ_SECONDS: "600" } : {};
+  add("tests", mocha(["c8", "mocha"], "test/**/*.{test,slow}.ts", long));
   // The oldest, or with --full all others: what clients see, and what becomes of it when something breaks.
   const spec = options.full
     ? "test/{real/**/*,istio/traffic,faults/faults}.slow.ts"
