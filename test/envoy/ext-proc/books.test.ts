@@ -260,7 +260,7 @@ const script: fc.Arbitrary<Script> = fc
     early: fc.nat(3),
     refusedAppends: fc.subarray([0, 1, 2]).map((numbers) => new Set(numbers)),
     breaksAfter: fc.constantFrom(1, 2, 3, 4, 99, 99, 99, 99),
-    holdBytes: fc.constantFrom(100, 10_000),
+    holdBytes: fc.constantFrom(100, 10_000, 10_000, 10_000),
   })
   .map(({ opening, request, response, early, ...rest }) => ({
     ...rest,
@@ -293,7 +293,7 @@ describe("the books of a stream", () => {
         assert.ok(last < 0 || last === sent.length - 1, "something behind a refusal");
         for (const record of records) if ("verdict" in record) seen.add(record.verdict.action);
       }),
-      { numRuns: Number(process.env["RUNS"] ?? 500), timeout: 10_000 },
+      { numRuns: Number(process.env["RUNS"] ?? 2_000), timeout: 10_000 },
     );
     for (const action of ["allowed", "mutated", "denied", "failed_closed", "local_reply"]) {
       assert.ok(seen.has(action), `${action} was never enforced`);
