@@ -57,12 +57,17 @@ function tool(name: string, args: readonly string[], env: Record<string, string>
 }
 
 /** Runs mocha, alone or under c8, and reads what the reporter left. */
-function mocha(runner: readonly string[], spec: string, env: Record<string, string> = {}): Summary {
+function mocha(
+  runner: readonly string[],
+  specs: readonly string[],
+  env: Record<string, string> = {},
+): Summary {
   const dir = mkdtempSync(join(tmpdir(), "limen-test-"));
   const file = join(dir, "summary.json");
   const [command = "", ...before] = runner;
   const reporter = ["--reporter", "./scripts/reporter.ts", "--reporter-option", `summary=${file}`];
-  const ok = tool(command, [...before, "--spec", spec, ...reporter], env);
+  const files = specs.flatMap((spec) => ["--spec", spec]);
+  const ok = tool(command, [...before, ...files, ...reporter], env);
   try {
     const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;
     // Green tests and a red exit code: coverage below its floor, or mocha ended by the limit.
@@ -97,15 +102,16 @@ function main(): number {
   check("knip", []);
   const faults = options.full ? { LIMEN_FAULTS: "full" } : {};
   const long = options.full ? { ...faults, LIMEN_ISTIO: "1", LIMEN_FUZZ_SECONDS: "600" } : {};
-  add("tests", mocha(["c8", "mocha"], "test/**/*.{test,slow}.ts", long));
+  add("tests", mocha(["c8", "mocha"], ["test/**/*.{test,slow}.ts"], long));
   // The oldest, or with --full all others: what clients see, and what becomes of it when something breaks.
-  const spec = options.full
-    ? "test/{real/**/*,istio/traffic,faults/faults}.slow.ts"
-    : "test/{real/boundary,faults/faults}.slow.ts";
+  // One by one: mocha finds nothing for a pattern with a slash in its braces.
+  const specs = options.full
+    ? ["test/real/**/*.slow.ts", "test/istio/traffic.slow.ts", "test/faults/faults.slow.ts"]
+    : ["test/real/boundary.slow.ts", "test/faults/faults.slow.ts"];
   for (const envoy of (process.env["LIMEN_ENVOYS"] ?? "").split(" ").filter(Boolean)) {
     // Without package.json, whose spec would run all fast tests once more.
     const runner = ["mocha", "--no-package", "--forbid-only", "--timeout", "10000"];
-    add(`real traffic with ${envoy}`, mocha(runner, spec, { ...faults, LIMEN_ENVOY: envoy }));
+    add(`real traffic with ${envoy}`, mocha(runner, specs, { ...faults, LIMEN_ENVOY: envoy }));
   }
 
   const allowed = (tier: string): boolean =>
