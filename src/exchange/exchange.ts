@@ -150,16 +150,15 @@ export class Exchange {
 
   /** A decision that needs no body: undefined when the body has to be read. */
   #decideByHead(head: RequestHead): RequestDecision | undefined {
-    const { policies, modes, hold } = this.#deps;
-    const path = pathOf(head.path);
-    this.#dialect = dialectFor(head.method, path);
-    const decision = judgeHead(head, this.#dialect, this.#deps);
-    if (decision !== undefined) return decision;
-    const policy = policies.select({ route: head.route, path, identity: head.identity });
+    const { modes, hold } = this.#deps;
+    this.#dialect = dialectFor(head.method, pathOf(head.path));
+    const judged = judgeHead(head, this.#dialect, this.#deps);
+    if (judged.kind === "decided") return judged.decision;
+    const { policy } = judged;
     const cause = modeCause(head, modes);
     if (cause !== undefined) return unread(cause, policy);
     this.#policy = policy;
-    this.#body = new Assembly(policy?.settings.ingress.limits.bodyBytes ?? 0, hold.bodies);
+    this.#body = new Assembly(policy.settings.ingress.limits.bodyBytes, hold.bodies);
     return undefined;
   }
 

@@ -5,6 +5,7 @@
  */
 import type { DecisionId } from "../core/brand.ts";
 import { ruleId } from "../core/brand.ts";
+import type { EffectivePolicy } from "../core/policy.ts";
 import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { dialectFor } from "../llm/registry.ts";
@@ -54,11 +55,15 @@ export async function passGate(request: GateRequest, deps: GateDeps): Promise<Ga
   const ledger = new Ledger(deps);
   const dialect = dialectFor(head.method, pathOf(head.path));
   const byHead = judgeHead(head, dialect, deps);
-  const decision = unchanging(byHead ?? judgeBody(request, dialect, deps));
+  const decision = unchanging(
+    byHead.kind === "decided"
+      ? byHead.decision
+      : judgeBody(request, { dialect, policy: byHead.policy }, deps),
+  );
   const facts = {
     decision,
     action: actionOf(decision),
-    bytes: byHead === undefined && body.kind === "whole" ? body.bytes.length : 0,
+    bytes: byHead.kind === "read" && body.kind === "whole" ? body.bytes.length : 0,
     dialect: dialect?.id ?? "none",
     route: head.route,
     digest: deps.policies.digest,
@@ -76,12 +81,11 @@ export async function passGate(request: GateRequest, deps: GateDeps): Promise<Ga
 
 function judgeBody(
   { head, body }: GateRequest,
-  dialect: Dialect | undefined,
+  { dialect, policy }: { readonly dialect: Dialect | undefined; readonly policy: EffectivePolicy },
   { policies, clock }: GateDeps,
 ): RequestDecision {
   const { route, identity } = head;
   const path = pathOf(head.path);
-  const policy = policies.select({ route, path, identity });
   if (dialect === undefined) return unread("unknown_shape", policy);
   // What is judged must be what the provider reads, and a gate cannot send on what it has decoded.
   if (codingOf(head.headers) !== "identity") return unread("encoded_body", policy);

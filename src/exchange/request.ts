@@ -87,24 +87,34 @@ export type Admission = {
   readonly closed: Extract<Cause, "overloaded"> | undefined;
 };
 
+/** `read`: the body has to be read, by the limits of what is known of its policy so far. */
+export type HeadJudgement =
+  | { readonly kind: "decided"; readonly decision: RequestDecision }
+  | { readonly kind: "read"; readonly policy: EffectivePolicy };
+
 /**
  * What can be decided without a body.
  * @param dialect of method and path
- * @returns undefined when the body has to be read
  */
 export function judgeHead(
   head: RequestHead,
   dialect: Dialect | undefined,
   { policies, closed }: Admission,
-): RequestDecision | undefined {
+): HeadJudgement {
   const { route, identity } = head;
   const policy = policies.select({ route, path: pathOf(head.path), identity });
-  if (closed !== undefined) return unread(closed, policy);
-  if (isUpgrade(head)) return unread("upgrade_refused", policy);
-  if (policy === undefined) return unread("no_policy", policy);
-  if (isPassThrough(head, policy)) return { ...undecided("not_inference"), policy };
+  const refusedBy = (cause: Cause): HeadJudgement => ({
+    kind: "decided",
+    decision: unread(cause, policy),
+  });
+  if (closed !== undefined) return refusedBy(closed);
+  if (isUpgrade(head)) return refusedBy("upgrade_refused");
+  if (policy === undefined) return refusedBy("no_policy");
+  if (isPassThrough(head, policy)) {
+    return { kind: "decided", decision: { ...undecided("not_inference"), policy } };
+  }
   const cause = requestCause(head, dialect, policy);
-  return cause === undefined ? undefined : unread(cause, policy);
+  return cause === undefined ? { kind: "read", policy } : refusedBy(cause);
 }
 
 export function judgeRequest(input: RequestInput): RequestDecision {
