@@ -1,0 +1,44 @@
+/** What the learned detector says of texts. `detect/model/` implements it off the event loop. */
+import type { Label } from "../core/brand.ts";
+import type { Result } from "../core/cause.ts";
+import type { Span } from "../core/segment.ts";
+
+/** Where a text stands, as the encoder was taught: each place has a token of its own. */
+export const PLACES = ["user", "tool", "document", "hidden"] as const;
+export type Place = (typeof PLACES)[number];
+
+export const HEADS = ["direct", "embedded"] as const;
+export type Head = (typeof HEADS)[number];
+
+export const SENSITIVITIES = ["permissive", "balanced", "strict"] as const;
+export type Sensitivity = (typeof SENSITIVITIES)[number];
+
+export type ScoreJob = { readonly text: string; readonly place: Place };
+
+/** The strongest window of a text for one head: 0 to 10,000, and where in the text it stands. */
+export type HeadScore = { readonly score: number; readonly span: Span };
+
+export type TextScore = Readonly<Record<Head, HeadScore>> & {
+  /** False: time or bounds ended before all of the text was read. */
+  readonly complete: boolean;
+};
+
+export type ScoreOptions = {
+  /** Whose cached scores may be used: one tenant never learns from another's. */
+  readonly scope: string;
+  /** Monotonic milliseconds; what is not read by then is answered as incomplete. */
+  readonly until: number;
+};
+
+/** From which score on a head speaks, by sensitivity and place. */
+export type Thresholds = Readonly<
+  Record<Sensitivity, Readonly<Record<Place, Readonly<Record<Head, number>>>>>
+>;
+
+export interface Scorer {
+  /** SHA-256 of the manifest, which names the digests of all files. */
+  readonly digest: Label;
+  readonly thresholds: Thresholds;
+  /** Scores of `jobs` in their order; the first ones are read first. Never rejects. */
+  score(jobs: readonly ScoreJob[], options: ScoreOptions): Promise<Result<readonly TextScore[]>>;
+}
