@@ -41,7 +41,7 @@ export function createAction(settings: ActionSettings): RequestControl & CallCon
   const unlisted = settings.kind === "unlisted" ? "deny" : settings.unlistedDefinitions;
   return {
     judgeTool,
-    judgeRequest: (request) => judgeRequest(request, { judgeTool, unlisted }),
+    judgeRequest: async (request) => judgeRequest(request, { judgeTool, unlisted }),
     judgeCall(call, model) {
       const verdict = judgeTool(call.name.reveal(), call.execution, model);
       if (verdict.kind === "deny" || readable(call)) return verdict;

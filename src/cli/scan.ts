@@ -90,7 +90,7 @@ export async function scan(
       canaries: [],
       comparing: false,
     };
-    const result = scanner(input);
+    const result = await scanner(input);
     io.stdout(values.json ? `${JSON.stringify(result)}\n` : readable(first, result));
     return result.flagged ? 1 : 0;
   }
@@ -101,7 +101,7 @@ export async function scan(
       if (line.trim() === "") continue;
       const input = inputOf(line, defaults);
       failed ||= "error" in input;
-      io.stdout(`${JSON.stringify("error" in input ? input : scanner(input))}\n`);
+      io.stdout(`${JSON.stringify("error" in input ? input : await scanner(input))}\n`);
     }
   }
   return failed ? 1 : 0;
@@ -218,10 +218,10 @@ function printable({ rule, kind, span, score, threshold }: Finding): Output["fin
 }
 
 /** The text of a request with one message: nothing but its text is judged. */
-function ingressFindings(settings: IngressSettings): (input: Input) => readonly Finding[] {
+function ingressFindings(settings: IngressSettings): (input: Input) => Promise<readonly Finding[]> {
   const control = createIngress({ ...settings, models: [] });
-  return ({ text, provenance }) =>
-    control.judgeRequest({
+  return async ({ text, provenance }) => {
+    const request = {
       dialect: "openai-chat",
       model: new Content(""),
       streamed: false,
@@ -234,7 +234,10 @@ function ingressFindings(settings: IngressSettings): (input: Input) => readonly 
       messages: 0,
       maxOutputTokens: undefined,
       media: false,
-    }).findings;
+    } as const;
+    const context = { scope: "scan", until: Number.POSITIVE_INFINITY };
+    return (await control.judgeRequest(request, context)).findings;
+  };
 }
 
 function withCanaries({ egress }: ScanSettings, canaries: readonly string[]): EgressSettings {
@@ -244,7 +247,7 @@ function withCanaries({ egress }: ScanSettings, canaries: readonly string[]): Eg
   return { ...egress, promptLeak: { action, canaries: [...promptLeak.canaries, ...canaries] } };
 }
 
-function scannerOf(settings: ScanSettings): (input: Input) => Output {
+function scannerOf(settings: ScanSettings): (input: Input) => Promise<Output> {
   const clock = systemClock();
   const findIngress = ingressFindings(settings.ingress);
   let latest = { key: "[]", egress: createEgress(settings.egress) };
@@ -255,12 +258,12 @@ function scannerOf(settings: ScanSettings): (input: Input) => Output {
       latest = { key, egress: createEgress(withCanaries(settings, canaries)) };
     return latest.egress;
   };
-  return (input) => {
+  return async (input) => {
     const { id, text, direction, canaries, comparing } = input;
     const egress = egressFor(canaries);
     const startMs = clock.monotonicMs();
     const said = egress.judgeText(text, 0, "ended");
-    const found = direction === "egress" ? said.findings : findIngress(input);
+    const found = direction === "egress" ? said.findings : await findIngress(input);
     const us = Math.round((clock.monotonicMs() - startMs) * 1_000);
     const findings = found.map(printable);
     const { verdict } = said;

@@ -45,6 +45,12 @@ export const CAUSES = {
   ),
   hold_exceeded: row(403, "allowable", "a held part of a stream is larger than the policy's bound"),
   detector_error: row(403, "never", "a detector failed: a defect, not something to open"),
+  detector_timeout: row(
+    503,
+    "allowable",
+    "a detector had not read all of the request in the policy's time",
+  ),
+  detector_unavailable: row(503, "allowable", "a detector cannot be asked"),
   media_not_inspected: row(
     403,
     "allowable",

@@ -1,15 +1,26 @@
 /**
- * The interfaces that ingress, egress and action implement and the exchange calls. All are pure and
- * synchronous; a throw is a bug and becomes the cause `detector_error`.
+ * The interfaces that ingress, egress and action implement and the exchange calls. Responses are judged at once, a
+ * request may wait for a detector on other threads; a throw is a bug and becomes the cause `detector_error`.
  */
 import type { RuleId } from "./brand.ts";
+import type { Cause } from "./cause.ts";
 import type { Execution, InferenceRequest, ToolCall } from "./inference.ts";
 import type { Span } from "./segment.ts";
 import type { Judged, Reason, Verdict } from "./verdict.ts";
 
+export type JudgeContext = {
+  /** Whose earlier results may be used again: a digest of who sends, which says nothing of who that is. */
+  readonly scope: string;
+  /** Monotonic milliseconds. What is not judged by then stays unjudged: `detector_timeout`. */
+  readonly until: number;
+};
+
+/** With `cause` not all of the request could be judged; verdict and findings are of the rest. */
+export type RequestJudgement = Judged<Verdict> & { readonly cause?: Cause };
+
 /** Judges a request before it reaches the model. Implemented by ingress and action. */
 export interface RequestControl {
-  judgeRequest(request: InferenceRequest): Judged<Verdict>;
+  judgeRequest(request: InferenceRequest, context: JudgeContext): Promise<RequestJudgement>;
 }
 
 /** One control's answer about output text. Redactions are in order and do not overlap. */

@@ -65,6 +65,8 @@ export type ActionSettings =
     };
 
 export type PolicySettings = {
+  /** How long judging a request may take, in milliseconds from when it is there whole. */
+  readonly budgetMs: { readonly request: number };
   readonly ingress: IngressSettings;
   readonly egress: EgressSettings;
   readonly action: ActionSettings;

@@ -174,9 +174,9 @@ export class Exchange {
     const { route, identity } = head;
     const path = pathOf(head.path);
     const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock };
-    const decision = judgeRequest(input);
+    const decision = await judgeRequest(input);
     // What was read is what goes on, not what came: nobody decodes it once more.
-    const isDecoded = decoded.value !== bytes && decision.cause === undefined;
+    const isDecoded = decoded.value !== bytes && decision.coverage.state !== "none";
     return isDecoded ? { ...decision, body: decision.body ?? decoded.value } : decision;
   }
 

@@ -58,7 +58,7 @@ export async function passGate(request: GateRequest, deps: GateDeps): Promise<Ga
   const decision = unchanging(
     byHead.kind === "decided"
       ? byHead.decision
-      : judgeBody(request, { dialect, policy: byHead.policy }, deps),
+      : await judgeBody(request, { dialect, policy: byHead.policy }, deps),
   );
   const facts = {
     decision,
@@ -79,11 +79,11 @@ export async function passGate(request: GateRequest, deps: GateDeps): Promise<Ga
   return { kind: "refuse", id, decision: word, reason, reply: refuse(reason, id, dialect) };
 }
 
-function judgeBody(
+async function judgeBody(
   { head, body }: GateRequest,
   { dialect, policy }: { readonly dialect: Dialect | undefined; readonly policy: EffectivePolicy },
   { policies, clock }: GateDeps,
-): RequestDecision {
+): Promise<RequestDecision> {
   const { route, identity } = head;
   const path = pathOf(head.path);
   if (dialect === undefined) return unread("unknown_shape", policy);

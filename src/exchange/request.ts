@@ -1,11 +1,12 @@
 /**
- * Judges one request body: bytes in, a decision out. Pure: no clock beyond the one it is given, no record
- * written; what happened is returned as facts.
+ * Judges one request body: bytes in, a decision out. No clock beyond the one it is given, no record written; what
+ * happened is returned as facts. Judging may wait, up to the policy's budget; the body's tree of values, many times
+ * its size, does not live that long.
  */
 import { type Label, label, ownLabel, ruleId } from "../core/brand.ts";
 import { CAUSES, type Cause, fail, ok, type Result } from "../core/cause.ts";
 import type { Clock } from "../core/clock.ts";
-import type { RequestControl } from "../core/control.ts";
+import type { JudgeContext, RequestControl } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
 import type { Identity } from "../core/identity.ts";
 import type { InferenceRequest } from "../core/inference.ts";
@@ -14,11 +15,12 @@ import type { ControlEntry, Coverage, ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
 import { ALLOW, strictest, type Verdict } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
-import { applyEdits, decodeUtf8, type JsonNode, parseJson } from "../llm/json.ts";
+import { applyEdits, decodeUtf8, MAX_JSON_DEPTH, parseJson } from "../llm/json.ts";
 import { toolEntry } from "./calls.ts";
 import { controlEntry } from "./evidence.ts";
 import { isPassThrough, isUpgrade, pathOf, requestCause } from "./heads.ts";
 import type { RequestHead } from "./http.ts";
+import { scopeOf } from "./scope.ts";
 import { compose, segmentEdits } from "./splice.ts";
 
 export type RequestInput = {
@@ -34,7 +36,7 @@ export type RequestInput = {
 /** What was decided about a request, with everything a record says about it. */
 export type RequestDecision = {
   readonly verdict: Verdict;
-  /** Set when the request could not be judged as usual; the policy's outcome for it is in `verdict` already. */
+  /** Set when the request could not be judged, or not all of it; the policy's outcome is in `verdict` already. */
   readonly cause: Cause | undefined;
   /** The body that goes upstream when it differs from the one that came. */
   readonly body: Uint8Array | undefined;
@@ -58,7 +60,7 @@ export function unread(
 ): RequestDecision {
   const open = CAUSES[cause].allowable && policy?.settings.failure[cause] === "allow";
   return {
-    verdict: open ? ALLOW : { kind: "deny", reason: cause, rule: ruleId(`cause.${cause}`) },
+    verdict: open ? ALLOW : refusedBy(cause),
     cause,
     body: undefined,
     policy,
@@ -72,6 +74,12 @@ export function unread(
     coverage: { state: "none", cause },
   };
 }
+
+const refusedBy = (cause: Cause): Verdict => ({
+  kind: "deny",
+  reason: cause,
+  rule: ruleId(`cause.${cause}`),
+});
 
 /** There was nothing to judge: no inference, or none that came to us whole. */
 export const undecided = (cause: NonNullable<Coverage["cause"]>): RequestDecision => ({
@@ -103,58 +111,56 @@ export function judgeHead(
 ): HeadJudgement {
   const { route, identity } = head;
   const policy = policies.select({ route, path: pathOf(head.path), identity });
-  const refusedBy = (cause: Cause): HeadJudgement => ({
+  const decidedBy = (cause: Cause): HeadJudgement => ({
     kind: "decided",
     decision: unread(cause, policy),
   });
-  if (closed !== undefined) return refusedBy(closed);
-  if (isUpgrade(head)) return refusedBy("upgrade_refused");
-  if (policy === undefined) return refusedBy("no_policy");
+  if (closed !== undefined) return decidedBy(closed);
+  if (isUpgrade(head)) return decidedBy("upgrade_refused");
+  if (policy === undefined) return decidedBy("no_policy");
   if (isPassThrough(head, policy)) {
     return { kind: "decided", decision: { ...undecided("not_inference"), policy } };
   }
   const cause = requestCause(head, dialect, policy);
-  return cause === undefined ? { kind: "read", policy } : refusedBy(cause);
+  return cause === undefined ? { kind: "read", policy } : decidedBy(cause);
 }
 
-export function judgeRequest(input: RequestInput): RequestDecision {
-  const { route, path, identity } = input;
+export async function judgeRequest(input: RequestInput): Promise<RequestDecision> {
+  const { route, path, identity, clock } = input;
+  const startedMs = clock.monotonicMs();
   const facts = { route, path, identity, dialect: input.dialect.id };
   const before = input.policies.select(facts);
   if (before === undefined) return unread("no_policy", undefined);
   const attempt = guarded(() => readBody(input, before));
   const read = attempt.ok ? attempt.value : attempt;
   if (!read.ok) return unread(read.cause, before);
-  const { text, root, request } = read.value;
+  const { request } = read.value;
   const modelName = request.model.reveal();
   const policy = input.policies.select({ ...facts, model: modelName });
   const known = { model: label(modelName, input.policies.printable), modelName };
   if (policy === undefined) return unread("no_policy", undefined, known);
-  const judged = runControls(request, policy, input.clock);
+  const context = {
+    scope: scopeOf(identity),
+    until: startedMs + policy.settings.budgetMs.request,
+  };
+  const judged = await runControls(request, policy, { clock, context });
   if (!judged.ok) return unread(judged.cause, policy, known);
-  const verdict = judged.value.verdict;
+  const { findings, controls } = judged.value;
+  const ruling = ruled(judged.value, request, policy);
+  const { verdict } = ruling;
   return {
     ...known,
-    ...judged.value,
-    cause: undefined,
+    ...ruling,
+    findings,
+    controls,
     policy,
-    body:
-      verdict.kind === "mutate"
-        ? Buffer.from(applyEdits(text, requestEdits(text, root, request, verdict, input.dialect)))
-        : undefined,
+    body: verdict.kind === "mutate" ? changedBody(input, read.value, verdict) : undefined,
     segments: request.segments.length,
     tools: toolEntries(request, policy, modelName, input.policies.printable, verdict),
-    coverage: request.media
-      ? { state: "partial", cause: "media_not_inspected" }
-      : { state: "full" },
   };
 }
 
-type ReadRequest = {
-  readonly text: string;
-  readonly root: JsonNode;
-  readonly request: InferenceRequest;
-};
+type ReadRequest = { readonly text: string; readonly request: InferenceRequest };
 
 function readBody(input: RequestInput, policy: EffectivePolicy): Result<ReadRequest> {
   const { limits } = policy.settings.ingress;
@@ -165,20 +171,24 @@ function readBody(input: RequestInput, policy: EffectivePolicy): Result<ReadRequ
   if (!root.ok) return root;
   const request = input.dialect.readRequest(root.value);
   if (!request.ok) return request;
-  return ok({ text: text.value, root: root.value, request: request.value });
+  return ok({ text: text.value, request: request.value });
 }
 
 type RunControls = {
   readonly verdict: Verdict;
   readonly findings: readonly Finding[];
   readonly controls: readonly ControlEntry[];
+  /** Why not all could be judged, if so. */
+  readonly cause: Cause | undefined;
 };
 
-function runControls(
+type RunDeps = { readonly clock: Clock; readonly context: JudgeContext };
+
+async function runControls(
   request: InferenceRequest,
   policy: EffectivePolicy,
-  clock: Clock,
-): Result<RunControls> {
+  { clock, context }: RunDeps,
+): Promise<Result<RunControls>> {
   const { ingress, action } = policy.controls;
   const layers = [
     ["ingress", ingress],
@@ -187,10 +197,12 @@ function runControls(
   const controls: ControlEntry[] = [];
   const findings: Finding[] = [];
   const verdicts: Verdict[] = [];
+  let cause: Cause | undefined;
   for (const [layer, control] of layers) {
     const before = clock.monotonicMs();
-    const judged = guarded(() => control.judgeRequest(request));
+    const judged = await guardedWait(() => control.judgeRequest(request, context));
     if (!judged.ok) return judged;
+    cause ??= judged.value.cause;
     controls.push(
       controlEntry(layer, judged.value.verdict, Math.round((clock.monotonicMs() - before) * 1000)),
     );
@@ -200,7 +212,26 @@ function runControls(
   if (request.media && policy.settings.failure.media_not_inspected === "deny") {
     return fail("media_not_inspected");
   }
-  return ok({ verdict: strictest(verdicts), findings, controls });
+  return ok({ verdict: strictest(verdicts), findings, controls, cause });
+}
+
+/**
+ * What is found decides; where not all could be looked at and nothing was found to refuse, the policy's word for the
+ * cause does.
+ */
+function ruled(
+  { verdict, cause }: RunControls,
+  { media }: InferenceRequest,
+  { settings }: EffectivePolicy,
+): Pick<RequestDecision, "verdict" | "cause" | "coverage"> {
+  if (cause === undefined) {
+    const unseen = { state: "partial", cause: "media_not_inspected" } as const;
+    return { verdict, cause, coverage: media ? unseen : { state: "full" } };
+  }
+  const coverage = { state: "partial", cause } as const;
+  if (verdict.kind === "deny") return { verdict, cause: undefined, coverage };
+  const isOpen = settings.failure[cause] === "allow";
+  return { verdict: isOpen ? verdict : refusedBy(cause), cause, coverage };
 }
 
 /** Runs a control: a throw is a bug of ours and becomes a cause; its message could quote content and is dropped. */
@@ -212,18 +243,30 @@ export function guarded<T>(run: () => T): Result<T> {
   }
 }
 
-function requestEdits(
-  text: string,
-  root: JsonNode,
-  request: InferenceRequest,
-  verdict: Extract<Verdict, { kind: "mutate" }>,
-  dialect: Dialect,
-): readonly Edit[] {
-  const stripped =
-    verdict.stripTools.length === 0
-      ? []
-      : dialect.withoutTools(text, root, new Set(verdict.stripTools));
-  return compose([...segmentEdits(text, request.segments, verdict.redactions), ...stripped]);
+/** The same for one that may wait. */
+async function guardedWait<T>(run: () => Promise<T>): Promise<Result<T>> {
+  try {
+    return ok(await run());
+  } catch {
+    return fail("detector_error");
+  }
+}
+
+type Mutation = Extract<Verdict, { readonly kind: "mutate" }>;
+
+function changedBody(input: RequestInput, read: ReadRequest, verdict: Mutation): Uint8Array {
+  const { text, request } = read;
+  const redacted = segmentEdits(text, request.segments, verdict.redactions);
+  const edits = compose([...redacted, ...strippedTools(input.dialect, text, verdict.stripTools)]);
+  return Buffer.from(applyEdits(text, edits));
+}
+
+/** Reads the text once more: its tree did not wait for the verdict. */
+function strippedTools(dialect: Dialect, text: string, tools: readonly number[]): readonly Edit[] {
+  if (tools.length === 0) return [];
+  const root = parseJson(text, { depth: MAX_JSON_DEPTH });
+  if (!root.ok) throw new Error("a text that was read before cannot be read");
+  return dialect.withoutTools(text, root.value, new Set(tools));
 }
 
 function toolEntries(

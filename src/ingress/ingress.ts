@@ -114,7 +114,7 @@ function judgeSeams(segments: readonly Segment[], settings: IngressSettings): Ju
 export function createIngress(settings: IngressSettings): RequestControl {
   const judgeStructured = structured(settings);
   return {
-    judgeRequest: (request) => {
+    judgeRequest: async (request) => {
       const limits = judgeLimits(request, settings);
       if (limits.kind === "deny") return { verdict: limits, findings: [] };
       const judged = join(

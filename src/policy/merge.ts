@@ -21,6 +21,7 @@ const MiB = 1024 ** 2;
 
 /** What holds where no document says anything; `default.yaml` spells the same out. */
 const DEFAULTS = {
+  budgetMs: { request: 1_000 },
   bodyBytes: 8 * MiB,
   messages: 1000,
   maxOutputTokens: 131_072,
@@ -161,6 +162,7 @@ function action(specs: Said): ActionSettings {
  */
 export function merge(specs: Said, models: readonly string[]): PolicySettings {
   return {
+    budgetMs: DEFAULTS.budgetMs,
     ingress: ingress(specs, models),
     egress: egress(specs),
     action: action(specs),

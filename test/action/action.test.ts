@@ -10,6 +10,8 @@ import { Content } from "../../src/core/content.ts";
 import type { Execution, InferenceRequest, ToolCall } from "../../src/core/inference.ts";
 import type { ActionRule, ActionSettings } from "../../src/core/settings.ts";
 
+const IN_TIME = { scope: "test", until: Number.POSITIVE_INFINITY };
+
 type Rules = Extract<ActionSettings, { kind: "rules" }>;
 
 const rule = (
@@ -218,8 +220,8 @@ describe("action", () => {
       rule("ok", "allow", ["get", "openai:search"]),
       rule("pay", "ask", ["pay", "openai:code"]),
     ]);
-    const verdict = (parts: Parts, more: Partial<Rules> = {}) =>
-      createAction({ ...set, ...more }).judgeRequest(request(parts)).verdict;
+    const verdict = async (parts: Parts, more: Partial<Rules> = {}) =>
+      (await createAction({ ...set, ...more }).judgeRequest(request(parts), IN_TIME)).verdict;
     const tools: NonNullable<Parts["tools"]> = [
       ["shell", "client"],
       ["get", "client"],
@@ -229,8 +231,8 @@ describe("action", () => {
       ["openai:search", "provider"],
     ];
 
-    it("loses the definitions that no rule allows, and keeps those whose calls can be asked about", () => {
-      assert.deepEqual(verdict({ tools }), {
+    it("loses the definitions that no rule allows, and keeps those whose calls can be asked about", async () => {
+      assert.deepEqual(await verdict({ tools }), {
         kind: "mutate",
         reason: "action_denied",
         redactions: [],
@@ -238,60 +240,62 @@ describe("action", () => {
       });
     });
 
-    it("is refused instead when the policy wants that, by a deny before an ask", () => {
+    it("is refused instead when the policy wants that, by a deny before an ask", async () => {
       const refused = { kind: "deny", reason: "action_denied" };
       const [shell, get, pay, code] = tools;
       const askedFirst = [code, pay, get, shell].filter((tool) => tool !== undefined);
-      assert.deepEqual(verdict({ tools: askedFirst }, { unlistedDefinitions: "deny" }), {
+      assert.deepEqual(await verdict({ tools: askedFirst }, { unlistedDefinitions: "deny" }), {
         ...refused,
         rule: "action.default",
       });
       const ask = { tools: [["openai:code", "provider"]] } as const;
-      assert.deepEqual(verdict(ask, { unlistedDefinitions: "deny" }), {
+      assert.deepEqual(await verdict(ask, { unlistedDefinitions: "deny" }), {
         kind: "ask",
         reason: "approval_required",
         rule: "action.pay",
       });
     });
 
-    it("passes when every tool is allowed", () => {
-      assert.deepEqual(verdict({ tools: [["get", "client"]], forced: ["get"] }), { kind: "allow" });
+    it("passes when every tool is allowed", async () => {
+      assert.deepEqual(await verdict({ tools: [["get", "client"]], forced: ["get"] }), {
+        kind: "allow",
+      });
     });
 
-    it("that forces a denied tool is refused, not stripped", () => {
-      assert.deepEqual(verdict({ tools, forced: ["get", "shell"] }), {
+    it("that forces a denied tool is refused, not stripped", async () => {
+      assert.deepEqual(await verdict({ tools, forced: ["get", "shell"] }), {
         kind: "deny",
         reason: "action_denied",
         rule: "action.default",
       });
     });
 
-    it("that forces a tool which needs approval is asked about", () => {
-      assert.deepEqual(verdict({ forced: ["pay"] }), {
+    it("that forces a tool which needs approval is asked about", async () => {
+      assert.deepEqual(await verdict({ forced: ["pay"] }), {
         kind: "ask",
         reason: "approval_required",
         rule: "action.pay",
       });
     });
 
-    it("may force an allowed tool of the provider", () => {
+    it("may force an allowed tool of the provider", async () => {
       assert.deepEqual(
-        verdict({ tools: [["openai:search", "provider"]], forced: ["openai:search"] }),
+        await verdict({ tools: [["openai:search", "provider"]], forced: ["openai:search"] }),
         {
           kind: "allow",
         },
       );
     });
 
-    it("is not refused for calls in its history", () => {
-      assert.deepEqual(verdict({ history: [call("shell"), call("shell", "not json")] }), {
+    it("is not refused for calls in its history", async () => {
+      assert.deepEqual(await verdict({ history: [call("shell"), call("shell", "not json")] }), {
         kind: "allow",
       });
     });
 
-    it("without rules is refused for a tool that the provider runs", () => {
+    it("without rules is refused for a tool that the provider runs", async () => {
       const control = createAction({ kind: "unlisted" });
-      assert.deepEqual(control.judgeRequest(request({ tools })).verdict, {
+      assert.deepEqual((await control.judgeRequest(request({ tools }), IN_TIME)).verdict, {
         kind: "deny",
         reason: "action_denied",
         rule: "action.provider_tool",
@@ -299,16 +303,16 @@ describe("action", () => {
     });
 
     const limit = { kind: "deny", reason: "limit_exceeded", rule: "action.too_many_tools" };
-    it(`may declare and force ${MAX_TOOLS} tools and no more`, () => {
+    it(`may declare and force ${MAX_TOOLS} tools and no more`, async () => {
       const many = Array.from({ length: MAX_TOOLS - 1 }, () => ["get", "client"] as const);
-      assert.deepEqual(verdict({ tools: many, forced: ["get"] }), { kind: "allow" });
-      assert.deepEqual(verdict({ tools: many, forced: ["get", "get"] }), limit);
+      assert.deepEqual(await verdict({ tools: many, forced: ["get"] }), { kind: "allow" });
+      assert.deepEqual(await verdict({ tools: many, forced: ["get", "get"] }), limit);
     });
 
-    it(`may replay ${MAX_HISTORY_CALLS} calls and no more`, () => {
+    it(`may replay ${MAX_HISTORY_CALLS} calls and no more`, async () => {
       const history = Array.from({ length: MAX_HISTORY_CALLS }, () => call("get"));
-      assert.deepEqual(verdict({ history }), { kind: "allow" });
-      assert.deepEqual(verdict({ history: [...history, call("get")] }), limit);
+      assert.deepEqual(await verdict({ history }), { kind: "allow" });
+      assert.deepEqual(await verdict({ history: [...history, call("get")] }), limit);
     });
   });
 

@@ -19,7 +19,7 @@ function factories() {
       made[kind] += 1;
       return control;
     };
-  const request: RequestControl = { judgeRequest: () => ({ verdict: ALLOW, findings: [] }) };
+  const request: RequestControl = { judgeRequest: async () => ({ verdict: ALLOW, findings: [] }) };
   const text: TextControl = {
     judgeText: (all) => ({
       verdict: { kind: "allow" },

@@ -13,7 +13,7 @@ import { NO_TRUST } from "../envoy/trust.ts";
 import { parse, policy } from "./files.ts";
 
 const allowed: CallVerdict = { kind: "allow", rule: ruleId("test") };
-const request = { judgeRequest: () => ({ verdict: ALLOW, findings: [] }) };
+const request = { judgeRequest: async () => ({ verdict: ALLOW, findings: [] }) };
 const factories: ControlFactories = {
   ingress: () => request,
   egress: () => ({

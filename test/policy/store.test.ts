@@ -22,7 +22,7 @@ const trust: Trust = {
   jwtPayload: "jwt",
 };
 const factories: ControlFactories = {
-  ingress: () => ({ judgeRequest: () => ({ verdict: ALLOW, findings: [] }) }),
+  ingress: () => ({ judgeRequest: async () => ({ verdict: ALLOW, findings: [] }) }),
   egress: () => ({
     judgeText: (all) => ({
       verdict: { kind: "allow" },

@@ -13,6 +13,7 @@ const REVEAL: ReadonlySet<string> = new Set([
   "src/exchange/calls.ts", // names and arguments of calls
   "src/exchange/outcome.ts", // the model's name
   "src/exchange/request.ts", // the model's name
+  "src/exchange/scope.ts", // whose scores may be used again
   "src/exchange/splice.ts", // the text that a redaction maps to its source
   "src/policy/compile.ts", // who the policies are chosen by
   "src/ingress/ingress.ts", // texts and the model's name
