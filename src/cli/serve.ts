@@ -51,7 +51,7 @@ const MAX_EXCHANGES = 4_096;
 const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** Envoy's buffer limit in envoy/envoy.yaml (32 MiB) plus what it may send in one piece beyond it. */
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
-/** Below Envoy's message_timeout (5 s), above the largest budget plus the wait for the log. */
+/** Below Envoy's message_timeout (5 s), above the largest budget of a policy plus the wait for the log. */
 const REPLY_DEADLINE_MS = 4_000;
 /** An event loop that is silent for so long is stuck. The largest hostile body takes a few seconds to read. */
 const STUCK_MS = 10_000;

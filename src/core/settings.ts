@@ -7,8 +7,16 @@ import type { Cause } from "./cause.ts";
 /** From the weakest to the strictest. */
 export const TEXT_ACTIONS = ["off", "flag", "redact", "deny"] as const;
 export type TextAction = (typeof TEXT_ACTIONS)[number];
-export const INJECTION_ACTIONS = ["off", "flag", "deny"] as const;
+/** `annotate` marks the text as data for the model, `strip` takes it out. */
+export const INJECTION_ACTIONS = ["off", "flag", "annotate", "strip", "deny"] as const;
 export type InjectionAction = (typeof INJECTION_ACTIONS)[number];
+
+/** How little evidence the learned detector speaks on: `strict` finds more, also where nothing is. */
+export const SENSITIVITIES = ["permissive", "balanced", "strict"] as const;
+export type Sensitivity = (typeof SENSITIVITIES)[number];
+
+/** Longest time that a policy may give to judging a request; the deadline of a reply is longer (`cli/serve.ts`). */
+export const MAX_BUDGET_MS = 2_000;
 
 export const PII_ENTITIES = ["credit_card", "iban", "email", "us_ssn"] as const;
 export type PiiEntity = (typeof PII_ENTITIES)[number];
@@ -27,7 +35,9 @@ export type IngressSettings = {
   };
   readonly models: readonly string[]; // globs; empty: any model
   readonly passThrough: readonly string[]; // "METHOD path-glob"
-  readonly injection: Readonly<Record<"user" | "document" | "tool" | "hidden", InjectionAction>>;
+  readonly injection: Readonly<Record<"user" | "document" | "tool" | "hidden", InjectionAction>> & {
+    readonly sensitivity: Sensitivity;
+  };
   readonly pii: PiiSettings;
   readonly secrets: { readonly action: TextAction };
 };

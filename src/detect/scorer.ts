@@ -2,6 +2,7 @@
 import type { Label } from "../core/brand.ts";
 import type { Result } from "../core/cause.ts";
 import type { Span } from "../core/segment.ts";
+import type { Sensitivity } from "../core/settings.ts";
 
 /** Where a text stands, as the encoder was taught: each place has a token of its own. */
 export const PLACES = ["user", "tool", "document", "hidden"] as const;
@@ -9,9 +10,6 @@ export type Place = (typeof PLACES)[number];
 
 export const HEADS = ["direct", "embedded"] as const;
 export type Head = (typeof HEADS)[number];
-
-export const SENSITIVITIES = ["permissive", "balanced", "strict"] as const;
-export type Sensitivity = (typeof SENSITIVITIES)[number];
 
 export type ScoreJob = { readonly text: string; readonly place: Place };
 

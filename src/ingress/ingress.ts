@@ -72,8 +72,9 @@ function judgeInjection(
   const judged = detectInjection(text, provenance)
     .map((finding) => ({ finding, action: injectionAction(provenance, finding, injection) }))
     .filter(({ action }) => action !== "off");
+  // What is neither off nor only flagged is refused: nothing takes a text out yet, or marks it.
   const refused = judged.find(
-    ({ finding, action }) => action === "deny" && finding.score >= finding.threshold,
+    ({ finding, action }) => action !== "flag" && finding.score >= finding.threshold,
   );
   return {
     verdict: refused === undefined ? ALLOW : deny("injection_detected", refused.finding.rule),

@@ -12,6 +12,7 @@ import {
   PII_ENTITIES,
   type PiiSettings,
   type PolicySettings,
+  SENSITIVITIES,
   TEXT_ACTIONS,
 } from "../core/settings.ts";
 import { coveredBy } from "./covers.ts";
@@ -21,13 +22,14 @@ const MiB = 1024 ** 2;
 
 /** What holds where no document says anything; `default.yaml` spells the same out. */
 const DEFAULTS = {
-  budgetMs: { request: 1_000 },
+  budgetMs: 1_000,
   bodyBytes: 8 * MiB,
   messages: 1000,
   maxOutputTokens: 131_072,
   jsonDepth: 64,
   passThrough: ["GET /v1/models", "GET /v1/models/*", "OPTIONS *"],
   injection: { user: "flag", document: "deny", tool: "deny", hidden: "deny" },
+  sensitivity: "balanced",
   pii: { action: "flag", entities: PII_ENTITIES },
   secrets: "redact",
   promptLeak: "deny",
@@ -86,7 +88,7 @@ function ingress(specs: Said, models: readonly string[]): IngressSettings {
       limits.map((one) => one[key]).filter((n) => n !== undefined),
       DEFAULTS[key],
     );
-  const injection = (key: keyof IngressSettings["injection"]) =>
+  const injection = (key: keyof typeof DEFAULTS.injection) =>
     strictest(
       INJECTION_ACTIONS,
       all(specs, (spec) => spec.ingress?.injection?.[key]),
@@ -106,6 +108,11 @@ function ingress(specs: Said, models: readonly string[]): IngressSettings {
       document: injection("document"),
       tool: injection("tool"),
       hidden: injection("hidden"),
+      sensitivity: strictest(
+        SENSITIVITIES,
+        all(specs, (spec) => spec.ingress?.injection?.sensitivity),
+        DEFAULTS.sensitivity,
+      ),
     },
     pii: pii(all(specs, (spec) => spec.ingress?.pii)),
     secrets: secrets(all(specs, (spec) => spec.ingress?.secrets)),
@@ -162,7 +169,12 @@ function action(specs: Said): ActionSettings {
  */
 export function merge(specs: Said, models: readonly string[]): PolicySettings {
   return {
-    budgetMs: DEFAULTS.budgetMs,
+    budgetMs: {
+      request: smallest(
+        all(specs, (spec) => spec.budgetMs),
+        DEFAULTS.budgetMs,
+      ),
+    },
     ingress: ingress(specs, models),
     egress: egress(specs),
     action: action(specs),

@@ -8,8 +8,10 @@ import type { Problem } from "../core/errors.ts";
 import {
   type ActionRule,
   INJECTION_ACTIONS,
+  MAX_BUDGET_MS,
   PII_ENTITIES,
   type PiiSettings,
+  SENSITIVITIES,
   TEXT_ACTIONS,
 } from "../core/settings.ts";
 import { globs, MAX_GLOBS, selector } from "./selector.ts";
@@ -129,6 +131,7 @@ const ingress = object((key) => ({
       document: provenance.optional("document", injectionAction),
       tool: provenance.optional("tool", injectionAction),
       hidden: provenance.optional("hidden", injectionAction),
+      sensitivity: provenance.optional("sensitivity", word(SENSITIVITIES, "a sensitivity")),
     })),
   ),
   pii: key.optional("pii", pii),
@@ -213,6 +216,10 @@ const failure = object((key) =>
 const spec = object((key) => ({
   selector: key.optional("selector", selector),
   mode: key.optional("mode", mode),
+  budgetMs: key.optional(
+    "budgetMs",
+    object((budget) => budget.required("request", integer("milliseconds", 10, MAX_BUDGET_MS))),
+  ),
   ingress: key.optional("ingress", ingress),
   egress: key.optional("egress", egress),
   action: key.optional("action", action),

@@ -35,7 +35,7 @@ describe("limen policy check", () => {
 error: ${file}:4:17 spec.foo: "foo" is not a known key
   4 | spec: {mode: x, foo: 1}
     |                 ^^^
-  fix: leave it out; known here: selector, mode, ingress, egress, action, audit, failure
+  fix: leave it out; known here: selector, mode, budgetMs, ingress, egress, action, audit, failure
 
 2 errors
 `,

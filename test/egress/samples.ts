@@ -27,7 +27,13 @@ export const INGRESS: IngressSettings = {
   limits: { bodyBytes: 1_000_000, messages: 10, maxOutputTokens: 1_000, jsonDepth: 64 },
   models: [],
   passThrough: [],
-  injection: { user: "deny", document: "deny", tool: "deny", hidden: "deny" },
+  injection: {
+    user: "deny",
+    document: "deny",
+    tool: "deny",
+    hidden: "deny",
+    sensitivity: "balanced",
+  },
   pii: { action: "redact", entities: PII_ENTITIES },
   secrets: { action: "redact" },
 };

@@ -88,7 +88,8 @@ describe("ingress", () => {
   ] as const;
   for (const { provenance, action, kind, findings } of actions) {
     it(`with injection ${action} answers ${kind} to an order in ${provenance} text`, async () => {
-      const injection = { user: action, document: action, tool: action, hidden: action };
+      const everywhere = { user: action, document: action, tool: action, hidden: action };
+      const injection = { ...everywhere, sensitivity: "balanced" } as const;
       const judged = await judge([[provenance, ORDER]], { injection });
       assert.equal(judged.verdict.kind, kind);
       assert.equal(judged.findings.length, findings);
@@ -97,7 +98,7 @@ describe("ingress", () => {
 
   it("holds what is hidden in a text to the action for hidden text, in a system message too", async () => {
     const text = Buffer.from(ORDER).toString("base64");
-    const off = { user: "off", document: "off", tool: "off" } as const;
+    const off = { user: "off", document: "off", tool: "off", sensitivity: "balanced" } as const;
     for (const provenance of ["user", "tool", "document", "assistant", "system"] as const) {
       const denied = await judge([[provenance, text]], { injection: { ...off, hidden: "deny" } });
       assert.equal(denied.verdict.kind, "deny");

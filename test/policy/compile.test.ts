@@ -4,7 +4,12 @@ import { ruleId } from "../../src/core/brand.ts";
 import type { CallVerdict, RequestControl, TextControl } from "../../src/core/control.ts";
 import { globMatch } from "../../src/core/glob.ts";
 import { NOBODY } from "../../src/core/identity.ts";
-import { INJECTION_ACTIONS, PII_ENTITIES, TEXT_ACTIONS } from "../../src/core/settings.ts";
+import {
+  INJECTION_ACTIONS,
+  PII_ENTITIES,
+  SENSITIVITIES,
+  TEXT_ACTIONS,
+} from "../../src/core/settings.ts";
 import { ALLOW } from "../../src/core/verdict.ts";
 import { type ControlFactories, compile, digestOf } from "../../src/policy/compile.ts";
 import { covers } from "../../src/policy/covers.ts";
@@ -103,7 +108,9 @@ describe("policy/compile", () => {
         document: "deny",
         tool: "deny",
         hidden: "deny",
+        sensitivity: "balanced",
       });
+      assert.deepEqual(settings?.budgetMs, { request: 1_000 });
       assert.deepEqual(settings?.action, { kind: "unlisted" });
       assert.equal(settings?.failure.unknown_shape, "deny");
       assert.equal(settings?.failure.media_not_inspected, "allow");
@@ -115,25 +122,35 @@ describe("policy/compile", () => {
         policy(
           "a",
           `
-  ingress: {limits: {bodyBytes: 100}, passThrough: ["GET /v1/*", "OPTIONS *"], injection: {user: off},
+  ingress: {limits: {bodyBytes: 100}, passThrough: ["GET /v1/*", "OPTIONS *"],
+            injection: {user: off, tool: annotate, document: strip, sensitivity: permissive},
             secrets: {action: deny}}
   egress: {pii: {action: flag, entities: [iban]}, promptLeak: {action: flag, canaries: [canary-bb]}}
   action: {default: allow, rules: [{id: x, decision: allow, tools: [x]}], definitions: {unlisted: deny}}
+  budgetMs: {request: 1500}
   failure: {unknownShape: allow, encodedBody: allow}`,
         ),
         policy(
           "b",
           `
-  ingress: {limits: {bodyBytes: 200}, passThrough: ["GET /v1/models"], injection: {user: flag},
+  ingress: {limits: {bodyBytes: 200}, passThrough: ["GET /v1/models"], injection: {user: flag, tool: strip, document: flag, sensitivity: strict},
             secrets: {action: redact}}
   egress: {pii: {action: redact, entities: [email]}, promptLeak: {action: off, canaries: [canary-aa]}}
   action: {rules: [{id: y, decision: deny, tools: [y]}]}
+  budgetMs: {request: 200}
   failure: {unknownShape: deny}`,
         ),
       ).select(chat)?.settings;
       assert.equal(settings?.ingress.limits.bodyBytes, 100);
       assert.deepEqual(settings?.ingress.passThrough, ["GET /v1/models"]);
-      assert.equal(settings?.ingress.injection.user, "flag");
+      assert.deepEqual(settings?.ingress.injection, {
+        user: "flag",
+        document: "strip",
+        tool: "strip",
+        hidden: "deny",
+        sensitivity: "strict",
+      });
+      assert.deepEqual(settings?.budgetMs, { request: 200 });
       assert.equal(settings?.ingress.secrets.action, "deny");
       assert.deepEqual(settings?.egress.pii, { action: "redact", entities: ["iban", "email"] });
       assert.deepEqual(settings?.egress.promptLeak, {
@@ -188,7 +205,10 @@ describe("policy/compile", () => {
       ingress: maybe(
         fc.record({
           limits: fc.record({ bodyBytes: fc.integer({ min: 1, max: 999 }) }),
-          injection: fc.record({ user: one(...INJECTION_ACTIONS) }),
+          injection: fc.record({
+            user: one(...INJECTION_ACTIONS),
+            sensitivity: one(...SENSITIVITIES),
+          }),
           passThrough: fc.uniqueArray(one("GET /a", "GET /a/*", "GET /*", "OPTIONS *")),
           pii,
         }),
@@ -227,7 +247,11 @@ describe("policy/compile", () => {
             assert.ok(merged.ingress.limits.bodyBytes <= (ingress?.limits.bodyBytes ?? Infinity));
             assert.ok(merged.egress.holdBytes <= (egress?.holdBytes ?? Infinity));
             if (ingress) {
-              const { user } = ingress.injection;
+              const { user, sensitivity } = ingress.injection;
+              assert.ok(
+                rank(SENSITIVITIES, merged.ingress.injection.sensitivity) >=
+                  rank(SENSITIVITIES, sensitivity),
+              );
               assert.ok(
                 rank(INJECTION_ACTIONS, merged.ingress.injection.user) >=
                   rank(INJECTION_ACTIONS, user),

@@ -69,6 +69,34 @@ const rows: readonly Row[] = [
     fix: "write a whole number of bytes from 1 to 67108864",
   },
   {
+    name: "a sensitivity for a place",
+    text: spec("{ingress: {injection: {tool: balanced}}}"),
+    where: "p.yaml:4:36 spec.ingress.injection.tool",
+    what: '"balanced" is not an action',
+    fix: "use one of off, flag, annotate, strip, deny",
+  },
+  {
+    name: "a misspelt sensitivity",
+    text: spec("{ingress: {injection: {sensitivity: ballanced}}}"),
+    where: "p.yaml:4:43 spec.ingress.injection.sensitivity",
+    what: '"ballanced" is not a sensitivity',
+    fix: 'use "balanced", or one of permissive, strict',
+  },
+  {
+    name: "a budget that is no number",
+    text: spec("{budgetMs: {request: 250ms}}"),
+    where: "p.yaml:4:28 spec.budgetMs.request",
+    what: '"250ms" is not a whole number of milliseconds',
+    fix: "write a whole number of milliseconds from 10 to 2000",
+  },
+  {
+    name: "a budget beyond the deadline of a reply",
+    text: spec("{budgetMs: {request: 2001}}"),
+    where: "p.yaml:4:28 spec.budgetMs.request",
+    what: "2001 is too large",
+    fix: "write a whole number of milliseconds from 10 to 2000",
+  },
+  {
     name: "a mode that does not exist yet",
     text: spec("{mode: shadow}"),
     where: "p.yaml:4:14 spec.mode",
@@ -261,11 +289,12 @@ describe("policy/schema", () => {
     tenants: [acme]
     profiles: [refund-flow]
   mode: enforce
+  budgetMs: {request: 300}
   ingress:
     limits: {bodyBytes: 1, messages: 2, maxOutputTokens: 3, jsonDepth: 4}
     validation: {models: [gpt-5]}
     passThrough: ["GET /v1/models", "OPTIONS *"]
-    injection: {user: off, document: flag, tool: deny, hidden: deny}
+    injection: {user: off, document: annotate, tool: strip, hidden: deny, sensitivity: strict}
     pii: {action: off, entities: [all]}
     secrets: {action: deny}
   egress:
@@ -300,11 +329,18 @@ describe("policy/schema", () => {
         profiles: ["refund-flow"],
       },
       mode: "enforce",
+      budgetMs: 300,
       ingress: {
         limits: { bodyBytes: 1, messages: 2, maxOutputTokens: 3, jsonDepth: 4 },
         models: ["gpt-5"],
         passThrough: ["GET /v1/models", "OPTIONS *"],
-        injection: { user: "off", document: "flag", tool: "deny", hidden: "deny" },
+        injection: {
+          user: "off",
+          document: "annotate",
+          tool: "strip",
+          hidden: "deny",
+          sensitivity: "strict",
+        },
         pii: { action: "off", entities: ["credit_card", "iban", "email", "us_ssn"] },
         secrets: { action: "deny" },
       },
