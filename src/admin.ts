@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, isIPv6, type Socket } from "node:net";
 import type { Label } from "./core/brand.ts";
 import { LimenError } from "./core/errors.ts";
+import type { DetectorEntry } from "./core/record.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
 /** What `/status` says. */
@@ -18,6 +19,7 @@ export type Status = {
     readonly names: readonly Label[];
     readonly reload_failed: boolean;
   };
+  readonly detector: DetectorEntry;
   readonly audit: { readonly size: number; readonly checkpoint: number; readonly vkey: Label };
   readonly exchanges_open: number;
 };

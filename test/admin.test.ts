@@ -10,6 +10,7 @@ import { LimenError } from "../src/core/errors.ts";
 const STATUS: Status = {
   version: ownLabel("1.2.3"),
   policy: { digest: ownLabel("ab12"), names: [ownLabel("support")], reload_failed: false },
+  detector: { injection: ownLabel("ef56") },
   audit: { size: 7, checkpoint: 5, vkey: ownLabel("origin+01234567+key") },
   exchanges_open: 3,
 };

@@ -63,6 +63,7 @@ const entry = object<Entry>({
   coverage: object<Field<"coverage">>({ request: coverage, response: coverage }),
   cut: object<Cuts>({ controls: cut, findings: cut, tools: cut }),
   dangling: integer,
+  detector: object<Field<"detector">>({ injection: text }),
   dialect: text,
   digest: text,
   epoch: integer,

@@ -15,7 +15,7 @@ import { ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { LimenError, type Problem } from "../core/errors.ts";
 import type { PolicySet } from "../core/policy.ts";
-import type { ExchangeRecord } from "../core/record.ts";
+import { type ExchangeRecord, RULES_ALONE } from "../core/record.ts";
 import { createEgress } from "../egress/egress.ts";
 import { failureOf, StatusError } from "../envoy/call.ts";
 import { BoundaryServer } from "../envoy/server.ts";
@@ -190,7 +190,8 @@ class Service {
       live.sinceMs = this.#clock.monotonicMs();
       live.reloadFailed = false;
       // Cannot reject; a log that does not take it refuses every exchange as well.
-      void audit.appendPatiently([{ type: "config.activated", digest, names }]);
+      const record = { type: "config.activated", digest, names, detector: RULES_ALONE } as const;
+      void audit.appendPatiently([record]);
     };
     const listener = (event: PolicyEvent): void => {
       if (event.kind === "swapped") {
@@ -236,6 +237,14 @@ class Service {
         ageSeconds: (this.#clock.monotonicMs() - policy.sinceMs) / 1000,
         reloadFailed: policy.reloadFailed,
       }),
+      detector: () => ({
+        digest: RULES_ALONE.injection,
+        texts: 0,
+        cached: 0,
+        windows: 0,
+        cleared: 0,
+        queued: 0,
+      }),
       tls: () => ({
         expirySeconds: Math.min(...this.#tlsPorts.map((port) => port.expirySeconds)),
         reloadFailed: this.#tlsPorts.some((port) => port.reloadFailed),
@@ -261,6 +270,7 @@ class Service {
         policies: policies.current(),
         recorder: audit,
         clock: this.#clock,
+        detector: RULES_ALONE,
         recorded,
       }),
     });
@@ -334,6 +344,7 @@ class Service {
         return {
           version: ownLabel(packageVersion()),
           policy: { digest, names, reload_failed: policy.reloadFailed },
+          detector: RULES_ALONE,
           audit: { size, checkpoint: checkpoint.size, vkey: ownLabel(vkey) },
           exchanges_open: server.open,
         };

@@ -2,7 +2,7 @@
  * What is written about an exchange. Values are numbers, booleans and printable strings; there is no
  * field that could take content. `audit/leaf.ts` adds version, sequence, time and origin.
  */
-import type { DecisionId, Label, RuleId } from "./brand.ts";
+import { type DecisionId, type Label, ownLabel, type RuleId } from "./brand.ts";
 import type { Cause } from "./cause.ts";
 import type { FindingKind } from "./finding.ts";
 import type { DialectId } from "./inference.ts";
@@ -71,6 +71,10 @@ type RecordVerdict = {
   readonly http_status?: number;
 };
 
+/** What looks for injections: the digest of the learned detector's manifest, or `rules` where it is switched off. */
+export type DetectorEntry = { readonly injection: Label };
+export const RULES_ALONE: DetectorEntry = { injection: ownLabel("rules") };
+
 export type DecisionRecord = {
   readonly type: "request.decision";
   readonly id: DecisionId;
@@ -78,6 +82,7 @@ export type DecisionRecord = {
   readonly source: { readonly route: Label };
   readonly model: { readonly requested: Label };
   readonly policy: { readonly digest: Label; readonly names: readonly Label[] };
+  readonly detector: DetectorEntry;
   readonly input: { readonly bytes: number; readonly segments: number };
   readonly controls: readonly ControlEntry[];
   readonly findings: readonly FindingCount[];
@@ -110,7 +115,12 @@ export type OutcomeRecord = {
 /** Records of the log about itself: start, policy changes, recovery, signs of life, end. */
 type SystemRecord =
   | { readonly type: "genesis"; readonly build: Label; readonly key: Label }
-  | { readonly type: "config.activated"; readonly digest: Label; readonly names: readonly Label[] }
+  | {
+      readonly type: "config.activated";
+      readonly digest: Label;
+      readonly names: readonly Label[];
+      readonly detector: DetectorEntry;
+    }
   | {
       readonly type: "recovery";
       readonly bytes: number;

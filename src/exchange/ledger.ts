@@ -8,6 +8,7 @@ import type { DialectId } from "../core/inference.ts";
 import type {
   ControlEntry,
   Coverage,
+  DetectorEntry,
   ExchangeRecord,
   Outcome,
   OutcomeRecord,
@@ -22,6 +23,7 @@ import type { RequestDecision } from "./request.ts";
 export type LedgerDeps = {
   readonly recorder: Recorder;
   readonly clock: Clock;
+  readonly detector: DetectorEntry;
   /** Told of every record that is durable: counts cannot disagree with the log. */
   readonly recorded: (record: ExchangeRecord) => void;
 };
@@ -104,6 +106,7 @@ export class Ledger {
       source: { route: ownLabel(facts.route) },
       model: { requested: decision.model },
       policy: { digest: facts.digest, names: decision.policy?.names ?? [] },
+      detector: this.#deps.detector,
       input: { bytes: facts.bytes, segments: decision.segments },
       controls: decision.controls,
       findings: new FindingTally(decision.findings).rows(

@@ -44,6 +44,17 @@ export type PolicyState = {
   readonly reloadFailed: boolean;
 };
 
+export type DetectorState = {
+  readonly digest: Label;
+  /** Counted from the start. */
+  readonly texts: number;
+  readonly cached: number;
+  readonly windows: number;
+  readonly cleared: number;
+  /** Windows that wait now. */
+  readonly queued: number;
+};
+
 type TlsState = {
   /** Unix time; Infinity when no port has a certificate. */
   readonly expirySeconds: number;
@@ -54,6 +65,7 @@ export type MetricsSources = {
   readonly version: Label;
   readonly audit: () => AuditState;
   readonly policy: () => PolicyState;
+  readonly detector: () => DetectorState;
   readonly tls: () => TlsState;
   readonly exchangesOpen: () => number;
 };
@@ -70,7 +82,7 @@ export interface Metrics {
 }
 
 const BUCKETS_SECONDS = [
-  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 ];
 /** Decisions without an outcome that are remembered. Above it the oldest is forgotten and counts as "other". */
 const OPEN_LIMIT = 65_536;
@@ -297,7 +309,7 @@ function gauge(registry: Registry, name: MetricName, value: () => number): void 
 /** 1 beside the one label value that holds now. */
 function info(
   registry: Registry,
-  name: "limen_build_info" | "limen_policy_info",
+  name: "limen_build_info" | "limen_policy_info" | "limen_detector_info",
   value: () => Label,
 ): void {
   const [label] = METRICS[name].labels;
@@ -318,7 +330,7 @@ function histogram(registry: Registry, name: MetricName) {
 
 function exposeGauges(
   registry: Registry,
-  { version, audit, policy, tls, exchangesOpen }: MetricsSources,
+  { version, audit, policy, detector, tls, exchangesOpen }: MetricsSources,
 ): void {
   gauge(registry, "limen_exchanges_open", exchangesOpen);
   gauge(registry, "limen_tls_certificate_expiry_timestamp_seconds", () => tls().expirySeconds);
@@ -327,6 +339,12 @@ function exposeGauges(
   info(registry, "limen_policy_info", () => policy().digest);
   gauge(registry, "limen_policy_age_seconds", () => policy().ageSeconds);
   gauge(registry, "limen_policy_reload_failed", () => Number(policy().reloadFailed));
+  info(registry, "limen_detector_info", () => detector().digest);
+  read(registry, "limen_detector_texts_total", () => detector().texts);
+  read(registry, "limen_detector_texts_cached_total", () => detector().cached);
+  read(registry, "limen_detector_windows_total", () => detector().windows);
+  read(registry, "limen_detector_windows_cleared_total", () => detector().cleared);
+  gauge(registry, "limen_detector_queue_windows", () => detector().queued);
   gauge(registry, "limen_audit_writable", () => Number(audit().writable));
   gauge(registry, "limen_audit_log_size", () => audit().logSize);
   gauge(registry, "limen_audit_checkpoint_size", () => audit().checkpoint.size);

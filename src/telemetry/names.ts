@@ -14,6 +14,10 @@ type LabelRow = {
 
 export const LABELS = {
   cause: { attribute: "limen.cause", meaning: "why something was not inspected, or `none`" },
+  detector: {
+    attribute: "limen.detector.digest",
+    meaning: "SHA-256 of the injection detector's manifest, or `rules`",
+  },
   dialect: { attribute: "limen.dialect", meaning: "API shape, or `none`" },
   digest: { attribute: "limen.policy.digest", meaning: "SHA-256 of the policy documents in force" },
   direction: { attribute: "limen.direction", meaning: "`request` or `response`" },
@@ -158,6 +162,36 @@ export const METRICS = {
     type: "gauge",
     labels: [],
     help: "1 while the last reload has failed and an older set stays in force.",
+  },
+  limen_detector_info: {
+    type: "gauge",
+    labels: ["detector"],
+    help: "1 for what finds injections.",
+  },
+  limen_detector_texts_total: {
+    type: "counter",
+    labels: [],
+    help: "Texts that the injection detector was asked about.",
+  },
+  limen_detector_texts_cached_total: {
+    type: "counter",
+    labels: [],
+    help: "Of limen_detector_texts_total, those that it had read before.",
+  },
+  limen_detector_windows_total: {
+    type: "counter",
+    labels: [],
+    help: "Windows of text that the injection detector has read.",
+  },
+  limen_detector_windows_cleared_total: {
+    type: "counter",
+    labels: [],
+    help: "Of limen_detector_windows_total, those that ended with its first part, at a third of the cost.",
+  },
+  limen_detector_queue_windows: {
+    type: "gauge",
+    labels: [],
+    help: "Windows of text that wait for the injection detector.",
   },
   limen_audit_writable: {
     type: "gauge",

@@ -41,6 +41,7 @@ export const decisionRecord = (id: DecisionId): DecisionRecord => ({
   source: { route: ownLabel("chat") },
   model: { requested: ownLabel("gpt-4o-mini") },
   policy: { digest: ownLabel(`sha256:${"ab".repeat(32)}`), names: [ownLabel("support")] },
+  detector: { injection: ownLabel("cd".repeat(32)) },
   input: { bytes: 4096, segments: 3 },
   controls: [
     {

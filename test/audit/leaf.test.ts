@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { encodeLeaf, LIST_LIMIT, readLeaf, rfc3339 } from "../../src/audit/leaf.ts";
 import { decisionId, ownLabel, ruleId } from "../../src/core/brand.ts";
-import type { AuditRecord } from "../../src/core/record.ts";
+import { type AuditRecord, type DecisionRecord, RULES_ALONE } from "../../src/core/record.ts";
 import { decisionRecord, newId, outcomeRecord } from "./fixtures.ts";
 
 const log = { origin: "limen.example/leaf/3", epoch: 3, build: "1.2.3" };
@@ -19,6 +19,7 @@ describe("a leaf", () => {
       {
         type: "config.activated",
         digest: ownLabel("d"),
+        detector: RULES_ALONE,
         names: [ownLabel("\u00fc"), ownLabel('"')],
       },
       { type: "recovery", bytes: 12, sha256: ownLabel("00"), dangling: 3 },
@@ -78,6 +79,8 @@ describe("a leaf", () => {
     assert.equal(head?.type, "response.outcome");
     assert.equal(head?.decision, id);
     assert.equal(head?.wseq, 41);
+    const { detector: _, ...older } = decisionRecord(id); // logs of versions that had one detector
+    assert.equal(readLeaf(entry(encodeLeaf(older as DecisionRecord, at, log)))?.id, id);
     const others = ["", "null", "[]", '"v"', "{}", '{"v":"limen.audit/v2"}', "{", "\ufeff{}"];
     for (const text of others) assert.equal(readLeaf(entry(text)), undefined);
     assert.equal(readLeaf(Uint8Array.of(0x22, 0xff, 0x22)), undefined);

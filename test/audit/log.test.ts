@@ -7,7 +7,7 @@ import { decodeBundle } from "../../src/audit/tiles.ts";
 import { ownLabel } from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { LimenError } from "../../src/core/errors.ts";
-import type { AuditRecord } from "../../src/core/record.ts";
+import { type AuditRecord, RULES_ALONE } from "../../src/core/record.ts";
 import { checkLog } from "./check-log.ts";
 import {
   BUILD,
@@ -115,6 +115,7 @@ describe("the audit log", () => {
     const named = (letters: number): AuditRecord => ({
       type: "config.activated",
       digest: ownLabel("d"),
+      detector: RULES_ALONE,
       names: [ownLabel("n".repeat(letters))],
     });
     assert.equal(await log.append([named(65_600)]), false);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Client, status as Code, credentials, type StatusObject } from "@grpc/grpc-js";
 import { systemClock } from "../../src/cli/clock.ts";
 import type { Clock } from "../../src/core/clock.ts";
+import { RULES_ALONE } from "../../src/core/record.ts";
 import { EXT_PROC_SERVICE } from "../../src/envoy/proto.ts";
 import { BoundaryServer } from "../../src/envoy/server.ts";
 import { policyWith } from "./ext-proc/session.ts";
@@ -26,7 +27,13 @@ async function opened() {
   const recorder = { append: () => Promise.resolve(true) };
   const server = new BoundaryServer({
     clock,
-    exchangeDeps: () => ({ policies, recorder, clock, recorded: () => undefined }),
+    exchangeDeps: () => ({
+      policies,
+      recorder,
+      clock,
+      detector: RULES_ALONE,
+      recorded: () => undefined,
+    }),
     callFailed: () => undefined,
     maxExchanges: 8,
     maxHeldBytes: 2 ** 20,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/cli/clock.ts";
 import { NOBODY } from "../../src/core/identity.ts";
-import type { AuditRecord } from "../../src/core/record.ts";
+import { type AuditRecord, RULES_ALONE } from "../../src/core/record.ts";
 import { Exchange } from "../../src/exchange/exchange.ts";
 import { holdOf } from "../../src/exchange/hold-budget.ts";
 import type { BodyMode, RequestHead, ResponseHead } from "../../src/exchange/http.ts";
@@ -51,6 +51,7 @@ const exchangeOver = (recorder: Pick<Log, "append">, request: BodyMode): Exchang
     modes: { request, response: "buffered" },
     recorder,
     clock: systemClock(),
+    detector: RULES_ALONE,
     recorded: () => {},
     hold: holdOf(2 ** 20),
     closed: undefined,

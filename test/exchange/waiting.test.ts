@@ -35,6 +35,7 @@ describe("a request that could not be judged in full", () => {
       assert.equal(seen.client.headers["retry-after"], "1");
       assert.equal(JSON.parse(seen.client.body).error.code, cause);
       assert.equal(seen.decisions[0]?.verdict.action, "failed_closed");
+      assert.deepEqual(seen.decisions[0]?.detector, { injection: "rules" });
       assert.deepEqual(seen.decisions[0]?.coverage.request, { state: "partial", cause });
     });
   }

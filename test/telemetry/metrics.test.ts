@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { type Label, ownLabel, ruleId } from "../../src/core/brand.ts";
 import { type DecisionRecord, OUTCOMES, type OutcomeRecord } from "../../src/core/record.ts";
-import { type AuditState, createMetrics, type PolicyState } from "../../src/telemetry/metrics.ts";
+import {
+  type AuditState,
+  createMetrics,
+  type DetectorState,
+  type PolicyState,
+} from "../../src/telemetry/metrics.ts";
 import { decision, email, outcome, refused } from "./records.ts";
 
 const AUDIT: AuditState = {
@@ -14,6 +19,15 @@ const AUDIT: AuditState = {
 };
 const POLICY: PolicyState = { digest: ownLabel("ab12"), ageSeconds: 60, reloadFailed: false };
 
+const DETECTOR: DetectorState = {
+  digest: ownLabel("ef56"),
+  texts: 9,
+  cached: 4,
+  windows: 8,
+  cleared: 6,
+  queued: 2,
+};
+
 function open() {
   let audit = AUDIT;
   let policy = POLICY;
@@ -22,6 +36,7 @@ function open() {
     version: ownLabel("1.2.3"),
     audit: () => audit,
     policy: () => policy,
+    detector: () => DETECTOR,
     tls: () => tls,
     exchangesOpen: () => 7,
   });
@@ -281,6 +296,12 @@ describe("gauges", () => {
     assert.equal(await read("limen_policy_info"), '{digest="ab12"} 1');
     assert.equal(await read("limen_policy_age_seconds"), "60");
     assert.equal(await read("limen_policy_reload_failed"), "");
+    assert.equal(await read("limen_detector_info"), '{detector="ef56"} 1');
+    assert.equal(await read("limen_detector_texts_total"), "9");
+    assert.equal(await read("limen_detector_texts_cached_total"), "4");
+    assert.equal(await read("limen_detector_windows_total"), "8");
+    assert.equal(await read("limen_detector_windows_cleared_total"), "6");
+    assert.equal(await read("limen_detector_queue_windows"), "2");
     assert.equal(await read("limen_audit_writable"), "1");
     assert.equal(await read("limen_audit_log_size"), "20");
     assert.equal(await read("limen_audit_checkpoint_size"), "18");

@@ -35,6 +35,7 @@ describe("metric names", () => {
       version: ownLabel("1"),
       audit: () => assert.fail("not asked for in this test"),
       policy: () => assert.fail("not asked for in this test"),
+      detector: () => assert.fail("not asked for in this test"),
       tls: () => assert.fail("not asked for in this test"),
       exchangesOpen: () => 0,
     })
@@ -52,6 +53,14 @@ describe("metric names", () => {
         fsyncErrors: 0,
       }),
       policy: () => ({ digest: ownLabel("ab"), ageSeconds: 0, reloadFailed: false }),
+      detector: () => ({
+        digest: ownLabel("rules"),
+        texts: 0,
+        cached: 0,
+        windows: 0,
+        cleared: 0,
+        queued: 0,
+      }),
       tls: () => ({ expirySeconds: 0, reloadFailed: false }),
       exchangesOpen: () => 0,
     }).text();

@@ -12,6 +12,7 @@ export const decision = (id: string, changes: Partial<DecisionRecord> = {}): Dec
   source: { route: ownLabel("llm-chat") },
   model: { requested: ownLabel("gpt-x") },
   policy: { digest: ownLabel("ab12"), names: [ownLabel("support")] },
+  detector: { injection: ownLabel("ef56") },
   input: { bytes: 4000, segments: 3 },
   controls: [],
   findings: [],

@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../../src/cli/clock.ts";
 import type { PolicySet } from "../../../src/core/policy.ts";
-import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/core/record.ts";
+import {
+  type AuditRecord,
+  type DecisionRecord,
+  type OutcomeRecord,
+  RULES_ALONE,
+} from "../../../src/core/record.ts";
 import { decodeCheck } from "../../../src/envoy/ext-authz/check.ts";
 import { encodeReply } from "../../../src/envoy/ext-authz/encode.ts";
 import { passGate } from "../../../src/exchange/gate.ts";
@@ -83,6 +88,7 @@ export async function gated(
         return options.durable ?? true;
       },
     },
+    detector: RULES_ALONE,
     recorded: (record) => recorded.push(record),
     closed: options.closed,
   });

@@ -11,7 +11,7 @@ import {
 import fc from "fast-check";
 import { service as healthService } from "grpc-health-check";
 import { systemClock } from "../../../src/cli/clock.ts";
-import type { AuditRecord, Recorder } from "../../../src/core/record.ts";
+import { type AuditRecord, type Recorder, RULES_ALONE } from "../../../src/core/record.ts";
 import { authorization, EXT_AUTHZ_SERVICE } from "../../../src/envoy/proto.ts";
 import { BoundaryServer } from "../../../src/envoy/server.ts";
 import { policyWith } from "../ext-proc/session.ts";
@@ -70,7 +70,13 @@ class Place {
     const clock = systemClock();
     this.server = new BoundaryServer({
       clock,
-      exchangeDeps: () => ({ policies, recorder: this.log, clock, recorded: () => {} }),
+      exchangeDeps: () => ({
+        policies,
+        recorder: this.log,
+        clock,
+        detector: RULES_ALONE,
+        recorded: () => {},
+      }),
       callFailed: (error) => this.failures.push(error),
       maxExchanges: 8,
       maxHeldBytes: 2 ** 20,

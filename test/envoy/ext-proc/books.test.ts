@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { systemClock } from "../../../src/cli/clock.ts";
-import type { AuditRecord } from "../../../src/core/record.ts";
+import { type AuditRecord, RULES_ALONE } from "../../../src/core/record.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
@@ -203,6 +203,7 @@ async function keep(script: Script): Promise<Books> {
       policies,
       recorder,
       clock,
+      detector: RULES_ALONE,
       recorded: () => {},
       hold,
       closed: undefined,

@@ -4,7 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { systemClock } from "../../../src/cli/clock.ts";
 import type { Clock } from "../../../src/core/clock.ts";
 import { LimenError } from "../../../src/core/errors.ts";
-import type { AuditRecord } from "../../../src/core/record.ts";
+import { type AuditRecord, RULES_ALONE } from "../../../src/core/record.ts";
 import { StatusError } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
@@ -71,6 +71,7 @@ class Peer {
         policies,
         recorder,
         clock,
+        detector: RULES_ALONE,
         recorded: () => {},
         closed: undefined,
         hold,

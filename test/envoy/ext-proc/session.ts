@@ -6,7 +6,12 @@ import assert from "node:assert/strict";
 import { createAction } from "../../../src/action/action.ts";
 import { systemClock } from "../../../src/cli/clock.ts";
 import type { PolicySet } from "../../../src/core/policy.ts";
-import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/core/record.ts";
+import {
+  type AuditRecord,
+  type DecisionRecord,
+  type OutcomeRecord,
+  RULES_ALONE,
+} from "../../../src/core/record.ts";
 import { createEgress } from "../../../src/egress/egress.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
@@ -195,6 +200,7 @@ export async function runSession(session: Session): Promise<Seen> {
       policies: session.policies,
       recorder,
       clock,
+      detector: RULES_ALONE,
       recorded: () => {},
       hold,
       closed: session.closed,

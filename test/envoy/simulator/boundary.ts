@@ -1,6 +1,11 @@
 /** The real server in this process, with real policies; what would go into the audit log is kept in memory. */
 import { systemClock } from "../../../src/cli/clock.ts";
-import type { AuditRecord, DecisionRecord, OutcomeRecord } from "../../../src/core/record.ts";
+import {
+  type AuditRecord,
+  type DecisionRecord,
+  type OutcomeRecord,
+  RULES_ALONE,
+} from "../../../src/core/record.ts";
 import { BoundaryServer } from "../../../src/envoy/server.ts";
 import { policyWith } from "../ext-proc/session.ts";
 import { NO_TRUST } from "../trust.ts";
@@ -51,7 +56,13 @@ export async function startBoundary(options: BoundaryOptions = {}): Promise<Boun
     replyDeadlineMs: 4_000,
     trust: NO_TRUST,
     callFailed: (error) => failures.push(error),
-    exchangeDeps: () => ({ policies, recorder, clock, recorded: () => undefined }),
+    exchangeDeps: () => ({
+      policies,
+      recorder,
+      clock,
+      detector: RULES_ALONE,
+      recorded: () => undefined,
+    }),
   });
   const address = await server.bind("127.0.0.1:0");
   return {
