@@ -40,3 +40,14 @@ export interface Scorer {
   /** Scores of `jobs` in their order; the first ones are read first. Never rejects. */
   score(jobs: readonly ScoreJob[], options: ScoreOptions): Promise<Result<readonly TextScore[]>>;
 }
+
+/** Counted from the start; `queued` is how many windows wait now. */
+export type ScorerStats = Readonly<
+  Record<"texts" | "cached" | "windows" | "cleared" | "queued", number>
+>;
+
+/** The detector as the one who opened it has it: to count, and to end its threads. */
+export interface OpenScorer extends Scorer {
+  stats(): ScorerStats;
+  close(): Promise<void>;
+}
