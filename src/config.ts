@@ -1,18 +1,16 @@
 /**
  * `limen.yaml` to one frozen configuration: where Limen listens, which policies it loads, where evidence goes.
- * Every key has a default, unknown keys are errors, all problems come at once. The gRPC port believes what
- * its caller says about identity and route, so plaintext stays on this machine unless the operator states
- * that something else authenticates the callers.
+ * Every key has a default, unknown keys are errors, all problems come at once.
  */
 import { readFileSync, statSync } from "node:fs";
-import { BlockList, isIP } from "node:net";
 import { dirname, resolve } from "node:path";
+import { type HostPort, hostPort, type Listen, listens } from "./config-listen.ts";
+import { type Context, checked, type Env, expanded, pathIn } from "./config-values.ts";
 import { type Label, ownLabel } from "./core/brand.ts";
 import { LimenError, type Problem } from "./core/errors.ts";
 import type { Trust } from "./core/identity.ts";
 import {
   type Decode,
-  decoder,
   entries,
   integer,
   list,
@@ -23,22 +21,6 @@ import {
 } from "./policy/shape.ts";
 import { DEFAULT_POLICY } from "./policy/store.ts";
 import { inOrder, parseYaml, problemAt, quote } from "./policy/yaml.ts";
-
-type HostPort = { readonly host: string; readonly port: number };
-
-/** Who may talk to the gRPC port, and how. All paths are absolute. */
-export type Listen =
-  | { readonly kind: "unix"; readonly path: string }
-  /** `mesh`: a sidecar or waypoint authenticates the peers, by the operator's word. */
-  | (HostPort & { readonly kind: "plaintext"; readonly trusted: "loopback" | "mesh" })
-  | (HostPort & {
-      readonly kind: "tls";
-      readonly cert: string;
-      readonly key: string;
-      readonly ca: string;
-      /** URI and DNS names, of which a client certificate must have one, exactly. */
-      readonly peers: readonly string[];
-    });
 
 export type Config = {
   readonly listen: readonly Listen[];
@@ -56,15 +38,21 @@ export type Config = {
   };
   /** What is believed of the proxy's words about a sender. */
   readonly trust: Trust;
+  readonly detection: Detection;
   readonly drain: { readonly seconds: number };
 };
 
-export type Env = Readonly<Record<string, string | undefined>>;
+/** The learned detector of injections. */
+export type Detection = {
+  /** The weights that ship with Limen, others, or `off`: rules alone. */
+  readonly model:
+    | { readonly kind: "default" | "off" }
+    | { readonly kind: "folder"; readonly path: string };
+  /** Each keeps a core busy and has the weights in memory; undefined: as many as the machine is good for. */
+  readonly threads: number | undefined;
+};
 
 const MAX_FILE_BYTES = 1024 ** 2;
-/** `sun_path` of Linux holds 108 bytes with the final NUL. */
-const MAX_SOCKET_PATH_BYTES = 107;
-
 /**
  * @param file undefined: the defaults, relative to the working directory
  * @param env what `${NAME}` in a text stands for, so that replicas can share a file
@@ -117,6 +105,7 @@ type Said = {
   readonly policies?: readonly string[] | undefined;
   readonly audit?: AuditSaid | undefined;
   readonly trust?: TrustSaid | undefined;
+  readonly detection?: DetectionSaid | undefined;
   readonly drainSeconds?: number | undefined;
 };
 type TrustSaid = {
@@ -124,6 +113,7 @@ type TrustSaid = {
   readonly headers?: ReadonlyMap<string, string> | undefined;
   readonly jwtPayload?: string | undefined;
 };
+type DetectionSaid = { readonly [K in keyof Detection]?: Detection[K] | undefined };
 type AuditSaid = {
   readonly dir?: string | undefined;
   readonly origin?: string | undefined;
@@ -153,11 +143,13 @@ function complete(said: Said, base: string): Config {
       profile: said.trust?.headers?.get("profile"),
       jwtPayload: said.trust?.jwtPayload ?? "jwt",
     },
+    detection: {
+      model: said.detection?.model ?? { kind: "default" },
+      threads: said.detection?.threads,
+    },
     drain: { seconds: said.drainSeconds ?? 20 },
   });
 }
-
-type Context = { readonly base: string; readonly env: Env };
 
 const document = (context: Context): Decode<Said> => {
   const path = pathIn(context);
@@ -189,6 +181,13 @@ const document = (context: Context): Decode<Said> => {
           jwtPayload: trust.optional("jwtPayload", text()),
         })),
       ),
+      detection: key.optional(
+        "detection",
+        object((detection) => ({
+          model: detection.optional("model", model(path)),
+          threads: detection.optional("threads", integer("threads", 1, 64)),
+        })),
+      ),
       drainSeconds: key.optional(
         "drain",
         object((drain) => drain.required("seconds", integer("seconds", 0, 3600))),
@@ -197,27 +196,15 @@ const document = (context: Context): Decode<Said> => {
   });
 };
 
-/** `decode`, and then one more test of what it gave. */
-const checked =
-  <A, B>(decode: Decode<A>, check: (read: A) => Read<B>): Decode<B> =>
-  (value, path, problems) => {
-    const read = decode(value, path, problems);
-    return read === undefined ? undefined : decoder(() => check(read))(value, path, problems);
+/** A folder that is called like one of the two words is written with a path: `./off`. */
+const model =
+  (path: Decode<string>): Decode<Detection["model"]> =>
+  (value, at, problems) => {
+    const written = value.kind === "text" ? value.value : "";
+    if (written === "off" || written === "default") return { kind: written };
+    const folder = path(value, at, problems);
+    return folder === undefined ? undefined : { kind: "folder", path: folder };
   };
-
-const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
-
-/** Text in which `${NAME}` stands for a variable of the environment; one that is not set is an error. */
-const expanded = (env: Env): Decode<string> =>
-  checked(text(), (written) => {
-    const unset = [...written.matchAll(VARIABLE)].find(([, name = ""]) => !env[name]);
-    if (unset === undefined) return { ok: written.replace(VARIABLE, (_, name) => env[name] ?? "") };
-    const what = `the environment variable ${unset[1]} is not set`;
-    return { what, fix: "set it, or write the value" };
-  });
-
-const pathIn = ({ base, env }: Context): Decode<string> =>
-  checked(expanded(env), (path) => ({ ok: resolve(base, path) }));
 
 /** Names that nobody vouches for, or that no proxy hands on. */
 const NEVER_TRUSTED: ReadonlyMap<string, string> = new Map([
@@ -251,125 +238,6 @@ const origin = (env: Env): Decode<string> =>
           fix: "write it like example.com/limen/gateway-0/1: letters, digits, dots, hyphens and slashes",
         },
   );
-
-const hostPort = (env: Env): Decode<HostPort> =>
-  checked(expanded(env), (address) => {
-    const [, host = "", digits = ""] =
-      /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(address) ?? [];
-    const port = Number(digits);
-    if (host !== "" && port <= 65_535) return { ok: { host: host.replace(/^\[|\]$/g, ""), port } };
-    return {
-      what: `${quote(address)} is not an address`,
-      fix: "write host:port, like 127.0.0.1:9002 or [::1]:9002",
-    };
-  });
-
-const listens = (context: Context): Decode<readonly Listen[]> => {
-  const one = listen(context);
-  const several = list(one, { min: 1, max: 16 });
-  return (value, path, problems) => {
-    if (value.kind === "list") return several(value, path, problems);
-    const single = one(value, path, problems);
-    return single && [single];
-  };
-};
-
-/** `unix:///path`, `host:port`, or a map that says how callers beyond this machine are authenticated. */
-const listen = (context: Context): Decode<Listen> => {
-  const plain = checked(hostPort(context.env), loopbackOnly);
-  const secured = checked(securedListen(context), ({ address, transport, tls }): Read<Listen> => {
-    if (tls !== undefined && transport === undefined)
-      return { ok: { kind: "tls", ...address, ...tls } };
-    if (tls === undefined && transport !== undefined) {
-      return { ok: { kind: "plaintext", ...address, trusted: transport } };
-    }
-    return {
-      what: "an address needs one of tls and transport",
-      fix: "add tls: {cert, key, ca, peers}, or transport: mesh",
-    };
-  });
-  return (value, path, problems) => {
-    if (value.kind === "map") return secured(value, path, problems);
-    const unix = value.kind === "text" && value.value.startsWith("unix:");
-    return (unix ? unixSocket(context) : plain)(value, path, problems);
-  };
-};
-
-type Secured = {
-  readonly address: HostPort;
-  readonly transport: "mesh" | undefined;
-  readonly tls:
-    | {
-        readonly cert: string;
-        readonly key: string;
-        readonly ca: string;
-        readonly peers: readonly string[];
-      }
-    | undefined;
-};
-
-const securedListen = (context: Context): Decode<Secured> =>
-  object((key) => {
-    const path = pathIn(context);
-    const address = key.required("address", hostPort(context.env));
-    const transport = key.optional("transport", word(["mesh"], "a transport"));
-    const tls = key.optional(
-      "tls",
-      object((files) => {
-        const cert = files.required("cert", path);
-        const own = files.required("key", path);
-        const ca = files.required("ca", path);
-        const peers = files.required("peers", list(peer, { min: 1, max: 100 }));
-        if (cert === undefined || own === undefined) return undefined;
-        return ca === undefined || peers === undefined ? undefined : { cert, key: own, ca, peers };
-      }),
-    );
-    return address && { address, transport, tls };
-  });
-
-/** A URI or DNS name as a certificate holds it, in full. Node quotes the characters that are not taken here. */
-const peer: Decode<string> = checked(text(), (name): Read<string> => {
-  if (
-    /^[a-z][a-z0-9+.-]*:\/\/[!#-&(-+\--[\]-~]+$|^[A-Za-z0-9_.-]+$/.test(name) &&
-    !name.includes("*")
-  )
-    return { ok: name };
-  const fix = "write each name out, like spiffe://prod/ns/gateways/sa/envoy or envoy.example.com";
-  return { what: `${quote(name)} is not a name of a certificate`, fix };
-});
-
-const unixSocket = (context: Context): Decode<Listen> =>
-  checked(expanded(context.env), (address): Read<Listen> => {
-    const [, written = ""] = /^unix:\/\/(.+)$/.exec(address) ?? [];
-    const path = resolve(context.base, written);
-    if (written === "") {
-      return {
-        what: `${quote(address)} is not a socket`,
-        fix: "write unix:///run/limen/limen.sock",
-      };
-    }
-    if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
-      const what = `the path of the socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`;
-      return { what, fix: "choose a shorter one: the system cuts it" };
-    }
-    return { ok: { kind: "unix", path } };
-  });
-
-function loopbackOnly({ host, port }: HostPort): Read<Listen> {
-  if (isLoopback(host)) return { ok: { kind: "plaintext", host, port, trusted: "loopback" } };
-  return {
-    what: `plaintext on ${host}: whoever reaches this port is believed about identity and route`,
-    fix: `listen on loopback or a Unix socket, or write {address: "${host}:${port}", transport: mesh} if a mesh authenticates the callers`,
-  };
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
-LOOPBACK.addAddress("::1", "ipv6");
-
-const isLoopback = (host: string): boolean =>
-  host === "localhost" ||
-  (isIP(host) !== 0 && LOOPBACK.check(host, isIP(host) === 6 ? "ipv6" : "ipv4"));
 
 function freeze<T extends object>(value: T): T {
   for (const part of Object.values(value))

@@ -43,6 +43,7 @@ const EXIT: Readonly<Record<ErrorCode, number>> = {
   port_unavailable: 3,
   log_locked: 3,
   audit_unavailable: 3,
+  detector_unavailable: 3,
   protocol: 3,
 };
 

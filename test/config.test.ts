@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
-import { type Config, type Env, loadConfig } from "../src/config.ts";
+import { type Config, loadConfig } from "../src/config.ts";
+import type { Env } from "../src/config-values.ts";
 import { LimenError } from "../src/core/errors.ts";
 import { DEFAULT_POLICY } from "../src/policy/store.ts";
 import { Folder } from "./policy/files.ts";
@@ -37,6 +38,7 @@ describe("config", () => {
         key: { file: `${dir}.key`, ifMissing: "make" },
       },
       trust: { headers: [], tenant: undefined, profile: undefined, jwtPayload: "jwt" },
+      detection: { model: { kind: "default" }, threads: undefined },
       drain: { seconds: 20 },
     });
   });
@@ -61,6 +63,7 @@ listen:
 admin: 0.0.0.0:9003
 policies: [policy.d/, /etc/limen/more.yaml]
 audit: {dir: log, origin: "example.com/limen/\${POD}/1", key: {file: "keys/\${POD}.key"}}
+detection: {model: ./weights, threads: 2}
 trust: {headers: {tenant: x-tenant, team: x-team, unit: x-team}, jwtPayload: payload}
 drain: {seconds: 0}
 `;
@@ -89,9 +92,21 @@ drain: {seconds: 0}
         key: { file: "/BASE/keys/gateway-0.key", ifMissing: "fail" },
       },
       trust: { headers: ["x-tenant", "x-team"], tenant: "x-tenant", jwtPayload: "payload" },
+      detection: { model: { kind: "folder", path: "/BASE/weights" }, threads: 2 },
       drain: { seconds: 0 },
     });
   });
+
+  const models: readonly (readonly [string, Config["detection"]["model"]])[] = [
+    ["default", { kind: "default" }],
+    ["off", { kind: "off" }],
+    ["./off", { kind: "folder", path: "/BASE/off" }],
+  ];
+  for (const [written, model] of models) {
+    it(`reads the detector's model ${written}`, () => {
+      assert.deepEqual(load(`detection: {model: ${written}}\n`).detection.model, model);
+    });
+  }
 
   it("takes one address without a list", () => {
     assert.deepEqual(load("listen: 127.0.0.5:1\n").listen, [

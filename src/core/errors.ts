@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   "port_unavailable", // exit code 3
   "log_locked", // exit code 3
   "audit_unavailable", // exit code 3
+  "detector_unavailable", // exit code 3
   "protocol", // the peer broke ext_proc or ext_authz: a non-OK gRPC status
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];

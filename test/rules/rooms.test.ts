@@ -55,7 +55,12 @@ const EFFECTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "node:fs/promises": ["src/policy/store.ts"],
   "node:http": ["src/admin.ts"],
-  "node:net": ["src/admin.ts", "src/config.ts", "src/envoy/server.ts", "src/envoy/tls-port.ts"],
+  "node:net": [
+    "src/admin.ts",
+    "src/config-listen.ts",
+    "src/envoy/server.ts",
+    "src/envoy/tls-port.ts",
+  ],
   "node:tls": ["src/envoy/tls-files.ts", "src/envoy/tls-port.ts"],
   "node:sqlite": ["src/audit/lock.ts"], // its lock dies with the process
   "node:v8": ["src/envoy/watchdog-thread.ts"],
