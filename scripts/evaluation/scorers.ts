@@ -3,7 +3,8 @@
  * the product's own detector; a learned tier that is not in the product yet comes as a file of scores.
  */
 import { readFileSync } from "node:fs";
-import { detectInjection } from "../../src/detect/injection.ts";
+import { detectByRules } from "../../src/detect/injection/detect.ts";
+import { passagesOf } from "../../src/detect/injection/passages.ts";
 import type { Row, Slot } from "./rows.ts";
 
 export type Scorer = {
@@ -20,7 +21,7 @@ export function rulesScorer(): Scorer {
     score: ({ id, text, provenance }) => {
       const before = known.get(id);
       if (before !== undefined) return before;
-      const findings = detectInjection(text, provenance);
+      const findings = detectByRules(passagesOf(text, provenance)).flatMap((one) => one.findings);
       const strongest = findings.reduce((most, { score }) => Math.max(most, score), 0) / 10_000;
       known.set(id, strongest);
       return strongest;

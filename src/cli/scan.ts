@@ -10,7 +10,7 @@ import { LimenError } from "../core/errors.ts";
 import { entityOf, type Finding } from "../core/finding.ts";
 import { PROVENANCES, type Provenance, type Span } from "../core/segment.ts";
 import type { EgressSettings, IngressSettings } from "../core/settings.ts";
-import { countReadings } from "../detect/injection.ts";
+import { countReadings } from "../detect/injection/detect.ts";
 import { createEgress } from "../egress/egress.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import { merge } from "../policy/merge.ts";

@@ -5,16 +5,21 @@
  */
 import { type RuleId, ruleId } from "../core/brand.ts";
 import type { RequestControl } from "../core/control.ts";
-import type { Finding } from "../core/finding.ts";
 import { globMatch } from "../core/glob.ts";
 import type { InferenceRequest } from "../core/inference.ts";
-import type { Provenance, Segment } from "../core/segment.ts";
-import type { IngressSettings, InjectionAction } from "../core/settings.ts";
-import { ALLOW, type Judged, type Reason, strictest, type Verdict } from "../core/verdict.ts";
+import type { IngressSettings } from "../core/settings.ts";
+import {
+  ALLOW,
+  type Judged,
+  type Reason,
+  type Redaction,
+  strictest,
+  type Verdict,
+} from "../core/verdict.ts";
 import { sweeper } from "../detect/detector.ts";
 import { enforcements, findingOf, verdictOf } from "../detect/enforce.ts";
-import { detectInjection } from "../detect/injection.ts";
-import { seamsOf } from "./seams.ts";
+import type { Scorer } from "../detect/scorer.ts";
+import { injectionJudge } from "./injection.ts";
 
 type Judgement = Judged<Verdict>;
 const CLEAN: Judgement = { verdict: ALLOW, findings: [] };
@@ -41,47 +46,6 @@ function judgeLimits(request: InferenceRequest, settings: IngressSettings): Verd
   return ALLOW;
 }
 
-/** What happens to an instruction found in a text of this provenance. */
-function injectionAction(
-  provenance: Provenance,
-  finding: Finding,
-  injection: IngressSettings["injection"],
-): InjectionAction {
-  if (finding.kind === "injection.hidden") return injection.hidden;
-  switch (provenance) {
-    case "tool":
-      return injection.tool;
-    case "document":
-      return injection.document;
-    case "system":
-      // Operators' own system prompts read like orders to a model: they are reported, never refused.
-      return injection.document === "off" ? "off" : "flag";
-    case "hidden":
-      return injection.hidden;
-    case "user":
-    case "assistant":
-      return injection.user;
-  }
-}
-
-function judgeInjection(
-  text: string,
-  provenance: Provenance,
-  injection: IngressSettings["injection"],
-): Judgement {
-  const judged = detectInjection(text, provenance)
-    .map((finding) => ({ finding, action: injectionAction(provenance, finding, injection) }))
-    .filter(({ action }) => action !== "off");
-  // What is neither off nor only flagged is refused: nothing takes a text out yet, or marks it.
-  const refused = judged.find(
-    ({ finding, action }) => action !== "flag" && finding.score >= finding.threshold,
-  );
-  return {
-    verdict: refused === undefined ? ALLOW : deny("injection_detected", refused.finding.rule),
-    findings: judged.map(({ finding }) => finding),
-  };
-}
-
 /** Judges personal data and credentials in one segment. */
 function structured(
   settings: IngressSettings,
@@ -101,34 +65,59 @@ function structured(
   };
 }
 
-/** A text that is clean piece by piece may still say something as a whole. */
-function judgeSeams(segments: readonly Segment[], settings: IngressSettings): Judgement {
-  return join(
-    seamsOf(segments).map(({ text, provenance }) => {
-      const judged = judgeInjection(text, provenance, settings.injection);
-      // What stands whole in one segment has been reported there; here only a refusal is news.
-      return judged.verdict.kind === "deny" ? judged : CLEAN;
-    }),
+/** In order and apart in each segment: what lies in another redaction goes with it, what crosses it joins it. */
+function apart(redactions: readonly Redaction[]): readonly Redaction[] {
+  const result: Redaction[] = [];
+  const inOrder = redactions.toSorted(
+    (a, b) => a.segment - b.segment || a.span.start - b.span.start || a.span.end - b.span.end,
   );
+  for (const next of inOrder) {
+    const last = result.at(-1);
+    if (
+      last === undefined ||
+      next.segment !== last.segment ||
+      next.span.start >= last.span.end ||
+      last.span.start === last.span.end
+    ) {
+      result.push(next);
+      continue;
+    }
+    const isInside = next.span.end <= last.span.end && next.span.start < next.span.end;
+    result[result.length - 1] = {
+      ...last,
+      span: { start: last.span.start, end: Math.max(last.span.end, next.span.end) },
+      replacement: isInside ? last.replacement : last.replacement + next.replacement,
+    };
+  }
+  return result;
 }
 
-export function createIngress(settings: IngressSettings): RequestControl {
+/** @param scorer the learned detector of injections; without one its rules decide alone */
+export function createIngress(settings: IngressSettings, scorer?: Scorer): RequestControl {
   const judgeStructured = structured(settings);
+  const judgeInjection = injectionJudge(settings.injection, scorer);
   return {
-    judgeRequest: async (request) => {
+    judgeRequest: async (request, context) => {
       const limits = judgeLimits(request, settings);
       if (limits.kind === "deny") return { verdict: limits, findings: [] };
-      const judged = join(
-        request.segments.flatMap(({ content, provenance, signed }, index) => {
-          const text = content.reveal();
-          return [
-            judgeInjection(text, provenance, settings.injection),
-            judgeStructured(text, index, signed),
-          ];
-        }),
+      const said = request.segments.map(({ content, provenance, signed }) => ({
+        text: content.reveal(),
+        provenance,
+        signed,
+      }));
+      const personal = join(
+        said.map(({ text, signed }, index) => judgeStructured(text, index, signed)),
       );
-      if (judged.verdict.kind === "deny") return judged;
-      return join([judged, judgeSeams(request.segments, settings)]);
+      const injection = await judgeInjection(said, context);
+      const { verdict, findings } = join([injection, personal]);
+      return {
+        verdict:
+          verdict.kind === "mutate"
+            ? { ...verdict, redactions: apart(verdict.redactions) }
+            : verdict,
+        findings,
+        ...(injection.cause === undefined ? {} : { cause: injection.cause }),
+      };
     },
   };
 }

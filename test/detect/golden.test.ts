@@ -10,7 +10,8 @@ import type { Provenance } from "../../src/core/segment.ts";
 import { PII_ENTITIES } from "../../src/core/settings.ts";
 import { sweeper } from "../../src/detect/detector.ts";
 import { enforcements, findingOf } from "../../src/detect/enforce.ts";
-import { detectInjection } from "../../src/detect/injection.ts";
+import { detectByRules } from "../../src/detect/injection/detect.ts";
+import { passagesOf } from "../../src/detect/injection/passages.ts";
 
 /** `text` may come in parts, so that no scanner takes a sample key for a real one. */
 type Case = { provenance?: Provenance; text: string | string[] };
@@ -19,13 +20,14 @@ type Want = { rule: string; kind: string; text: string; flagged: boolean }[];
 const sweep = sweeper(
   enforcements({ pii: { action: "flag", entities: PII_ENTITIES }, secrets: { action: "flag" } }),
 );
+const injected = (text: string, provenance: Provenance): readonly Finding[] =>
+  detectByRules(passagesOf(text, provenance)).flatMap(({ findings }) => findings);
 const structured = (text: string): readonly Finding[] =>
   sweep(text, 0, "ended").hits.map(findingOf);
 
 function found({ provenance = "user", text }: Case, detector: string): Want {
   const whole = [text].flat().join("");
-  const findings =
-    detector === "injection" ? detectInjection(whole, provenance) : structured(whole);
+  const findings = detector === "injection" ? injected(whole, provenance) : structured(whole);
   return findings.map(({ rule, kind, span, score, threshold }) => ({
     rule,
     kind,

@@ -177,18 +177,16 @@ describe("ingress", () => {
 describe("seams", () => {
   it("cost no more than twice the text, and of a long piece only its ends", () => {
     const long = "x".repeat(100_000);
-    const seams = seamsOf(
-      segments([
-        ["user", long],
-        ["user", "y"],
-        ["tool", "z"],
-      ]),
-    );
+    const seams = seamsOf([
+      { provenance: "user", text: long },
+      { provenance: "user", text: "y" },
+      { provenance: "tool", text: "z" },
+    ]);
     assert.equal(seams.length, 2);
     assert.ok(
       seams.every(({ text }) => text.length < 1_100 && text.includes("x") && text.includes("y")),
     );
-    assert.deepEqual(seamsOf(segments([["user", long]])), []);
+    assert.deepEqual(seamsOf([{ provenance: "user", text: long }]), []);
     assert.deepEqual(seamsOf([]), []);
   });
 });

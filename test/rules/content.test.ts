@@ -17,7 +17,6 @@ const REVEAL: ReadonlySet<string> = new Set([
   "src/exchange/splice.ts", // the text that a redaction maps to its source
   "src/policy/compile.ts", // who the policies are chosen by
   "src/ingress/ingress.ts", // texts and the model's name
-  "src/ingress/seams.ts", // texts that continue each other
 ]);
 
 /** Rooms that see traffic. */

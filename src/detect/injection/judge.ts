@@ -1,14 +1,13 @@
 /**
- * Instructions aimed at the model, by where a text comes from: applies the rules to each reading of the text and
- * joins what several families say close together. No learned tier yet: what is phrased unlike every rule passes.
+ * What the rules say of one reading of a text, by where it comes from: the strongest hit of each family, joined with
+ * what other families say close by.
  */
-import { ruleId } from "../core/brand.ts";
-import type { Finding, FindingKind } from "../core/finding.ts";
-import type { Provenance, Span } from "../core/segment.ts";
-import { readingsOf } from "./normalise.ts";
-import { pattern, patternSet, Subject } from "./re2.ts";
+import { ruleId } from "../../core/brand.ts";
+import type { Finding, FindingKind } from "../../core/finding.ts";
+import type { Provenance, Span } from "../../core/segment.ts";
+import { pattern, patternSet, Subject } from "../re2.ts";
+import type { View } from "../view.ts";
 import { type Family, RULES, type Rule, type Scope } from "./rules.ts";
-import type { View } from "./view.ts";
 
 /** Per place of a text: which rules speak, from which score on it is flagged, what it is called. */
 type Slot = {
@@ -21,7 +20,7 @@ const DATA: Slot = {
   threshold: 6_000,
   kind: "injection.embedded",
 };
-const SLOTS: Readonly<Record<Provenance, Slot>> = {
+export const SLOTS: Readonly<Record<Provenance, Slot>> = {
   user: { scopes: ["direct", "turns"], threshold: 6_500, kind: "injection.direct" },
   assistant: { scopes: ["turns"], threshold: 7_000, kind: "injection.direct" },
   tool: DATA,
@@ -105,7 +104,8 @@ function together(a: Strongest, b: Strongest | undefined, disguise: number): num
 }
 
 /** The best-supported stretch of one reading, told by its strongest hit; nothing when no rule speaks. */
-function judge(view: View, slot: Slot): Finding | undefined {
+export function judgeReading(view: View, provenance: Provenance): Finding | undefined {
+  const slot = SLOTS[provenance];
   const found = stretches(hitsIn(view, slot.scopes));
   const disguise = view.invisible > 0 ? DISGUISE : 0;
   let score = 0;
@@ -120,17 +120,4 @@ function judge(view: View, slot: Slot): Finding | undefined {
   const rule = ruleId(`injection.${best.rule.id}`);
   const span = view.toSource(best.span);
   return { rule, kind: slot.kind, span, score, threshold: slot.threshold };
-}
-
-/** At most one finding for the text as it stands and one for each hidden reading, flagged or not. */
-export function detectInjection(text: string, provenance: Provenance): readonly Finding[] {
-  const { plain, hidden } = readingsOf(text);
-  const slot = SLOTS[provenance];
-  const findings = [judge(plain, slot), ...hidden.map((view) => judge(view, SLOTS.hidden))];
-  return findings.filter((finding) => finding !== undefined);
-}
-
-/** Readings that `detectInjection` looks at. */
-export function countReadings(text: string): number {
-  return 1 + readingsOf(text).hidden.length;
 }

@@ -1,0 +1,77 @@
+/**
+ * What is judged of a text, one by one: the text itself, data that a user put between marks, and what is hidden in
+ * it. Together they hold all of the text; the rules read a user's text whole as well, so that no mark he sets takes
+ * anything from them.
+ */
+import type { Finding } from "../../core/finding.ts";
+import type { Provenance, Span } from "../../core/segment.ts";
+import { type Readings, readingsOf } from "../normalise.ts";
+import type { Place } from "../scorer.ts";
+import { identity, standsFor, through, type View, ViewBuilder } from "../view.ts";
+import { contextsOf } from "./context.ts";
+import { judgeReading } from "./judge.ts";
+
+export type Passage = {
+  readonly provenance: Provenance;
+  /** What the learned detector reads. */
+  readonly view: View;
+  /** What the rules say, of at least as much; spans are the text's. */
+  readonly said: Finding | undefined;
+};
+
+/** Where the learned detector knows a text to stand; past answers of a model are for the rules alone. */
+export const PLACE_OF: Readonly<Record<Provenance, Place | undefined>> = {
+  system: "document",
+  user: "user",
+  assistant: undefined,
+  tool: "tool",
+  document: "document",
+  hidden: "hidden",
+};
+
+/** Hidden readings that are passages of their own; the rest together is one more. */
+const HIDDEN = 16;
+
+/** All passages of a text; the first is the text as it stands. */
+export function passagesOf(text: string, provenance: Provenance): readonly Passage[] {
+  const readings = readingsOf(text);
+  const { plain } = readings;
+  const contexts = provenance === "user" ? contextsOf(plain.text) : [];
+  return [
+    {
+      provenance,
+      view: through(plain, without(plain.text, contexts)),
+      said: judgeReading(plain, provenance),
+    },
+    ...contexts.map((span) => passage(through(plain, part(plain.text, span)), "document")),
+    ...hiddenIn(text, readings),
+  ];
+}
+
+const passage = (view: View, provenance: Provenance): Passage => ({
+  provenance,
+  view,
+  said: judgeReading(view, provenance),
+});
+
+function hiddenIn(text: string, { hidden }: Readings): readonly Passage[] {
+  const single = hidden.slice(0, HIDDEN).map((view) => passage(view, "hidden"));
+  const rest = hidden.slice(HIDDEN);
+  if (rest.length === 0) return single;
+  const joined = rest.map((view) => view.text).join("\n");
+  return [...single, passage(standsFor(joined, { start: 0, end: text.length }), "hidden")];
+}
+
+function without(text: string, spans: readonly Span[]): View {
+  if (spans.length === 0) return identity(text);
+  const view = new ViewBuilder(text);
+  for (const { start, end } of spans) view.replace(start, end, "\n");
+  return view.build();
+}
+
+/** A piece of a text as a view of all of it. */
+const part = (text: string, { start, end }: Span): View => ({
+  text: text.slice(start, end),
+  invisible: 0,
+  toSource: (span) => ({ start: start + span.start, end: start + span.end }),
+});

@@ -1,0 +1,216 @@
+/**
+ * Instructions aimed at the model in a request, and what the policy does about them. The rules read everything first:
+ * what they refuse is refused without asking the learned detector. That one is asked once about all texts, untrusted
+ * and newest first, and once more about texts that continue each other.
+ */
+import type { RuleId } from "../core/brand.ts";
+import type { Cause } from "../core/cause.ts";
+import type { JudgeContext, RequestJudgement } from "../core/control.ts";
+import type { Finding } from "../core/finding.ts";
+import type { Provenance } from "../core/segment.ts";
+import type { IngressSettings, InjectionAction } from "../core/settings.ts";
+import { ALLOW, type Redaction, type Verdict } from "../core/verdict.ts";
+import { annotations } from "../detect/injection/annotate.ts";
+import { detect, detectByRules, type Judged } from "../detect/injection/detect.ts";
+import type { Model } from "../detect/injection/fusion.ts";
+import { type Passage, passagesOf } from "../detect/injection/passages.ts";
+import { REMOVED, spansToStrip } from "../detect/injection/strip.ts";
+import type { Scorer } from "../detect/scorer.ts";
+import { type Seam, seamsOf } from "./seams.ts";
+
+/** A text of a request. */
+export type Said = {
+  readonly text: string;
+  readonly provenance: Provenance;
+  /** It cannot be edited. */
+  readonly signed: boolean;
+};
+type Injection = IngressSettings["injection"];
+
+/** Texts of one request of which single sentences are taken out; of any more, all that they say. */
+const PRECISE = 8;
+/** Who is read first while there is time. */
+const TURN: Readonly<Record<Provenance, number>> = {
+  tool: 0,
+  document: 0,
+  hidden: 0,
+  user: 1,
+  system: 2,
+  assistant: 3,
+};
+
+/** What happens to an instruction found in a passage of this provenance. */
+function actionFor(provenance: Provenance, injection: Injection): InjectionAction {
+  switch (provenance) {
+    case "tool":
+      return injection.tool;
+    case "document":
+      return injection.document;
+    case "system":
+      // Operators' own system prompts read like orders to a model: they are reported, never refused.
+      return injection.document === "off" ? "off" : "flag";
+    case "hidden":
+      return injection.hidden;
+    case "user":
+    case "assistant":
+      return injection.user;
+  }
+}
+
+const isFlagged = ({ score, threshold }: Finding): boolean => score >= threshold;
+const denied = (rule: RuleId): Verdict => ({ kind: "deny", reason: "injection_detected", rule });
+
+/** A text's passages, without those that the policy does not ask about. */
+type Reading = {
+  readonly said: Said;
+  readonly index: number;
+  readonly judged: readonly Judged[];
+};
+
+type Means = { readonly injection: Injection; readonly model: Model | undefined };
+
+const asked = (text: string, provenance: Provenance, injection: Injection): readonly Passage[] =>
+  passagesOf(text, provenance).filter((one) => actionFor(one.provenance, injection) !== "off");
+
+/** The first flagged finding that one of these actions answers. */
+const flaggedBy = (
+  judged: readonly Judged[],
+  injection: Injection,
+  ...actions: readonly InjectionAction[]
+): Finding | undefined =>
+  judged
+    .filter(({ passage }) => actions.includes(actionFor(passage.provenance, injection)))
+    .flatMap(({ findings }) => findings)
+    .find(isFlagged);
+
+/** The learned detector's word on what the rules have read. */
+async function judgeAgain(
+  readings: readonly Reading[],
+  model: Model,
+): Promise<{ readonly readings: readonly Reading[]; readonly cause: Cause | undefined }> {
+  const order = readings
+    .flatMap(({ judged, index }) => judged.map(({ passage }) => ({ passage, index })))
+    .toSorted(
+      (a, b) => TURN[a.passage.provenance] - TURN[b.passage.provenance] || b.index - a.index,
+    );
+  const { judged, cause } = await detect(
+    order.map(({ passage }) => passage),
+    model,
+  );
+  const byText = Map.groupBy(judged, (_, at) => order[at]?.index);
+  return {
+    readings: readings.map((reading) => ({ ...reading, judged: byText.get(reading.index) ?? [] })),
+    cause,
+  };
+}
+
+/** What is flagged in neighbours together and in none of them alone. It has no place in one text: it is refused. */
+async function judgeSeams(
+  readings: readonly Reading[],
+  { injection, model }: Means,
+): Promise<{ readonly refused: Finding | undefined; readonly cause: Cause | undefined }> {
+  const clean = readings.filter(
+    ({ judged }) => !judged.some(({ findings }) => findings.some(isFlagged)),
+  );
+  const seams = seamsOf(clean.map(({ said }) => said)).map(({ text, provenance, cut }) => ({
+    passages: asked(text, provenance, injection),
+    cut,
+  }));
+  // The learned detector knows words; of halves of words the rules tell more.
+  const { judged, cause } = await detect(passagesWith(seams, "sentence"), model);
+  const words = detectByRules(passagesWith(seams, "word"));
+  return {
+    refused: flaggedBy([...judged, ...words], injection, "annotate", "strip", "deny"),
+    cause,
+  };
+}
+
+const passagesWith = (
+  seams: readonly { readonly cut: Seam["cut"]; readonly passages: readonly Passage[] }[],
+  wanted: Seam["cut"],
+): readonly Passage[] => seams.flatMap(({ cut, passages }) => (cut === wanted ? passages : []));
+
+/** What the policy changes in a text: what is flagged is taken out or framed. */
+async function redactionsOf(
+  { said, index, judged }: Reading,
+  { injection, model }: Means,
+  effort: "sentences" | "all",
+): Promise<readonly Redaction[]> {
+  const { text, provenance } = said;
+  const whole = { start: 0, end: text.length };
+  if (flaggedBy(judged, injection, "strip") !== undefined) {
+    const goes = (passage: Passage): boolean =>
+      ["annotate", "strip"].includes(actionFor(passage.provenance, injection));
+    const spans =
+      effort === "all"
+        ? [whole]
+        : await spansToStrip({ text, provenance }, judged, { model, goes });
+    return spans.map((span) => ({ segment: index, span, replacement: REMOVED }));
+  }
+  const marked = judged.filter((one) => flaggedBy([one], injection, "annotate") !== undefined);
+  // Data in a user's text is framed by itself; what is hidden or has no bounds, with the whole text.
+  const contexts = marked.filter(({ passage }) => passage.provenance === "document");
+  const frames =
+    provenance === "user" && contexts.length === marked.length
+      ? contexts.map(({ passage: { view } }) => view.toSource({ start: 0, end: view.text.length }))
+      : [whole];
+  return frames.flatMap((frame) =>
+    annotations(text, frame).map((insertion) => ({ segment: index, ...insertion })),
+  );
+}
+
+/** What happens to what is flagged and not refused. */
+async function enforce(readings: readonly Reading[], means: Means): Promise<Verdict> {
+  const redactions: Redaction[] = [];
+  let edited = 0;
+  for (const reading of readings) {
+    const cause = flaggedBy(reading.judged, means.injection, "annotate", "strip");
+    if (cause === undefined) continue;
+    if (reading.said.signed) return denied(cause.rule);
+    edited += 1;
+    const effort = edited > PRECISE ? "all" : "sentences";
+    for (const redaction of await redactionsOf(reading, means, effort)) redactions.push(redaction);
+  }
+  return redactions.length === 0
+    ? ALLOW
+    : { kind: "mutate", reason: "injection_detected", redactions, stripTools: [] };
+}
+
+/** @param scorer the learned detector; without one the rules decide alone */
+export function injectionJudge(
+  injection: Injection,
+  scorer: Scorer | undefined,
+): (said: readonly Said[], context: JudgeContext) => Promise<RequestJudgement> {
+  return async (said, options) => {
+    const model = scorer && { scorer, levels: scorer.thresholds[injection.sensitivity], options };
+    const means: Means = { injection, model };
+    const byRules = said.map((one, index): Reading => {
+      const passages = asked(one.text, one.provenance, injection);
+      return { said: one, index, judged: detectByRules(passages) };
+    });
+    const all = (readings: readonly Reading[]): readonly Judged[] =>
+      readings.flatMap(({ judged }) => judged);
+    const findingsIn = (readings: readonly Reading[]): readonly Finding[] =>
+      all(readings).flatMap(({ findings }) => findings);
+    const early = flaggedBy(all(byRules), injection, "deny");
+    if (early !== undefined) return { verdict: denied(early.rule), findings: findingsIn(byRules) };
+    const { readings, cause } =
+      model === undefined
+        ? { readings: byRules, cause: undefined }
+        : await judgeAgain(byRules, model);
+    const findings = findingsIn(readings);
+    const refused = flaggedBy(all(readings), injection, "deny");
+    if (refused !== undefined) return judgement(denied(refused.rule), findings, cause);
+    const seams = await judgeSeams(readings, means);
+    if (seams.refused !== undefined) {
+      return judgement(denied(seams.refused.rule), [...findings, seams.refused], cause);
+    }
+    return judgement(await enforce(readings, means), findings, cause ?? seams.cause);
+  };
+}
+
+const judgement = (
+  verdict: Verdict,
+  findings: readonly Finding[],
+  cause: Cause | undefined,
+): RequestJudgement => ({ verdict, findings, ...(cause === undefined ? {} : { cause }) });
