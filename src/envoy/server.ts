@@ -188,7 +188,16 @@ export class BoundaryServer {
   #check(message: unknown): Promise<CheckResponse> {
     return this.#admit(async (closed) => {
       const request = decodeCheck(message, this.#deps.trust);
-      return encodeReply(await passGate(request, { ...this.#deps.exchangeDeps(), closed }));
+      const { bodies } = this.#hold;
+      const bytes = request.body.kind === "whole" ? request.body.bytes.length : 0;
+      bodies.change(bytes);
+      try {
+        const reason = closed ?? (bodies.isExceeded ? "overloaded" : undefined);
+        const deps = { ...this.#deps.exchangeDeps(), closed: reason } as const;
+        return encodeReply(await passGate(request, deps));
+      } finally {
+        bodies.change(-bytes);
+      }
     });
   }
 

@@ -70,6 +70,12 @@ export class Assembly {
     return length <= this.#limitBytes;
   }
 
+  /** A decoded form lives as long as the body does, and may be many times its size. */
+  decodedTo(bytes: number): void {
+    this.#chargedBytes += bytes;
+    this.#hold.change(bytes);
+  }
+
   /** All that has come; the piece itself when it was the only one. */
   take(): Uint8Array {
     const isExact = this.#held.length === this.#bytes;

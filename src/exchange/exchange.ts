@@ -171,6 +171,10 @@ export class Exchange {
     const decoded =
       cause === undefined ? await decodeBody(bytes, codingOf(head.headers), limit) : fail(cause);
     if (!decoded.ok) return unread(decoded.cause, this.#policy);
+    if (decoded.value !== bytes) {
+      this.#body?.decodedTo(decoded.value.length);
+      if (this.#deps.hold.bodies.isExceeded) return unread("overloaded", this.#policy);
+    }
     const { route, identity } = head;
     const path = pathOf(head.path);
     const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock };

@@ -107,6 +107,7 @@ function unchanging(decision: RequestDecision): RequestDecision {
   return {
     ...decision,
     verdict: { kind: "deny", reason, rule: ruleId("gate.no_change") },
+    cause: undefined,
     body: undefined,
   };
 }

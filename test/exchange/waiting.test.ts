@@ -1,42 +1,401 @@
 /** Requests whose judging waits for a detector: how the wait ends, and what may happen meanwhile. */
 import assert from "node:assert/strict";
-import type { Cause } from "../../src/core/cause.ts";
-import type { RequestControl } from "../../src/core/control.ts";
+import { gzipSync } from "node:zlib";
+import { systemClock } from "../../src/cli/clock.ts";
+import { ruleId } from "../../src/core/brand.ts";
+import type { JudgeContext, RequestJudgement } from "../../src/core/control.ts";
+import { Identity, NOBODY, type Vouched } from "../../src/core/identity.ts";
 import type { PolicySet } from "../../src/core/policy.ts";
-import { ALLOW } from "../../src/core/verdict.ts";
-import { policyWith, runSession } from "../envoy/ext-proc/session.ts";
+import { type AuditRecord, RULES_ALONE } from "../../src/core/record.ts";
+import { ALLOW, type Verdict } from "../../src/core/verdict.ts";
+import { processStream } from "../../src/envoy/ext-proc/stream.ts";
+import { Exchange } from "../../src/exchange/exchange.ts";
+import { passGate } from "../../src/exchange/gate.ts";
+import { holdOf } from "../../src/exchange/hold-budget.ts";
+import type { BodyMode, RequestHead } from "../../src/exchange/http.ts";
+import { scopeOf } from "../../src/exchange/scope.ts";
+import { judgedBy, policyWith, runSession, type Session } from "../envoy/ext-proc/session.ts";
+import { NO_TRUST } from "../envoy/trust.ts";
 
-const request = {
-  path: "/v1/chat/completions",
-  body: JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hello" }] }),
+const CHAT = "/v1/chat/completions";
+const hello = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hello" }] });
+const answer = JSON.stringify({
+  id: "x",
+  model: "m",
+  choices: [{ index: 0, message: { role: "assistant", content: "Hi." }, finish_reason: "stop" }],
+});
+const open = policyWith("{failure: {detectorTimeout: allow}}");
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** `Hello` of the request becomes `Hi`. */
+const MUTATE: Verdict = {
+  kind: "mutate",
+  reason: "injection_detected",
+  redactions: [{ segment: 0, span: { start: 0, end: 5 }, replacement: "Hi" }],
+  stripTools: [],
 };
+const DENY: Verdict = { kind: "deny", reason: "injection_detected", rule: ruleId("test.deny") };
+const CAUSES = ["detector_timeout", "detector_unavailable"] as const;
 
-/** The policies with `ingress` in the place of theirs. */
-const judgedBy = (policies: PolicySet, ingress: RequestControl): PolicySet => ({
-  ...policies,
-  select(facts) {
-    const policy = policies.select(facts);
-    return policy && { ...policy, controls: { ...policy.controls, ingress } };
-  },
-});
-const unjudged = (cause: Cause): RequestControl => ({
-  judgeRequest: async () => ({ verdict: ALLOW, findings: [], cause }),
-});
+const judging = (policies: PolicySet, judgement: Partial<RequestJudgement>): PolicySet =>
+  judgedBy(policies, async () => ({ verdict: ALLOW, findings: [], ...judgement }));
+
+const run = (policies: PolicySet, request: Partial<Session["request"]> = {}) =>
+  runSession({
+    policies,
+    request: { path: CHAT, body: hello, ...request },
+    response: { chunks: [answer] },
+  });
 
 describe("a request that could not be judged in full", () => {
-  for (const cause of ["detector_timeout", "detector_unavailable"] as const) {
+  for (const cause of CAUSES) {
     it(`is refused with 503 ${cause} and may come back`, async () => {
-      const seen = await runSession({
-        policies: judgedBy(policyWith("{}"), unjudged(cause)),
-        request,
-      });
+      const seen = await run(judging(policyWith("{}"), { cause }));
       assert.equal(seen.upstream, undefined);
       assert.equal(seen.client.status, 503);
       assert.equal(seen.client.headers["retry-after"], "1");
       assert.equal(JSON.parse(seen.client.body).error.code, cause);
-      assert.equal(seen.decisions[0]?.verdict.action, "failed_closed");
-      assert.deepEqual(seen.decisions[0]?.detector, { injection: "rules" });
-      assert.deepEqual(seen.decisions[0]?.coverage.request, { state: "partial", cause });
+      const [decision] = seen.decisions;
+      assert.equal(decision?.verdict.action, "failed_closed");
+      assert.equal(decision?.controls.length, 2);
+      assert.deepEqual(decision?.detector, { injection: "rules" });
+      assert.deepEqual(decision?.coverage.request, { state: "partial", cause });
     });
   }
+
+  it("is refused for what was found all the same, and says that not all was looked at", async () => {
+    for (const policies of [policyWith("{}"), open]) {
+      const seen = await run(judging(policies, { verdict: DENY, cause: "detector_timeout" }));
+      assert.equal(seen.client.status, 403);
+      assert.equal(JSON.parse(seen.client.body).error.code, "injection_detected");
+      const [decision] = seen.decisions;
+      assert.equal(decision?.verdict.decision, "deny");
+      assert.equal(decision?.verdict.action, "denied");
+      const coverage = { state: "partial", cause: "detector_timeout" };
+      assert.deepEqual(decision?.coverage.request, coverage);
+    }
+  });
+
+  it("is refused for its tools although ingress came to no end", async () => {
+    const policies = policyWith(
+      "{failure: {detectorTimeout: allow}, action: {rules: [], definitions: {unlisted: deny}}}",
+    );
+    const tools = [{ type: "function", function: { name: "send", parameters: {} } }];
+    const body = JSON.stringify({ ...JSON.parse(hello), tools });
+    const seen = await run(judging(policies, { cause: "detector_timeout" }), { body });
+    assert.equal(JSON.parse(seen.client.body).error.code, "action_denied");
+  });
+
+  it("passes where the policy opens the cause, on record as a failure that opened", async () => {
+    const seen = await run(judging(open, { cause: "detector_timeout" }));
+    assert.equal(seen.upstream?.body, hello);
+    const [decision] = seen.decisions;
+    assert.deepEqual(decision?.verdict, {
+      decision: "error",
+      action: "failed_open",
+      reason: "detector_timeout",
+    });
+    const coverage = { state: "partial", cause: "detector_timeout" };
+    assert.deepEqual(decision?.coverage.request, coverage);
+    assert.equal(seen.outcomes[0]?.verdict.action, "failed_open");
+    const other = await run(judging(open, { cause: "detector_unavailable" }));
+    assert.equal(other.client.status, 503); // one cause is not the other
+  });
+
+  it("leaves with the changes that were found, decoded as it was read", async () => {
+    const found = { verdict: MUTATE, cause: "detector_timeout" } as const;
+    for (const [request, verdict] of [
+      [{}, found],
+      [{ body: gzipSync(hello), headers: { "content-encoding": "gzip" } }, found],
+    ] as const) {
+      const { upstream, decisions } = await run(judging(open, verdict), request);
+      assert.equal(upstream?.body, hello.replace("Hello", "Hi"));
+      assert.equal(upstream?.headers["content-encoding"], undefined);
+      assert.equal(decisions[0]?.verdict.action, "failed_open");
+    }
+    const request = { body: gzipSync(hello), headers: { "content-encoding": "gzip" } };
+    const clean = await run(judging(open, { cause: "detector_timeout" }), request);
+    assert.equal(clean.upstream?.body, hello);
+    assert.equal(clean.upstream?.headers["content-encoding"], undefined);
+  });
+
+  it("fails closed with detector_error when its control rejects, also where the cause is open", async () => {
+    const policies = judgedBy(open, () => Promise.reject(new Error("a defect that quotes Hello")));
+    const seen = await run(policies);
+    assert.equal(JSON.parse(seen.client.body).error.code, "detector_error");
+    assert.ok(!JSON.stringify([seen.decisions, seen.client]).includes("Hello"));
+  });
+});
+
+/** A control that judges when the test says so. */
+class Held {
+  readonly contexts: JudgeContext[] = [];
+  #asked: () => void = () => {};
+  #answer: (judgement: RequestJudgement) => void = () => {};
+  readonly #arrived = new Promise<void>((resolve) => {
+    this.#asked = resolve;
+  });
+  readonly #judgement = new Promise<RequestJudgement>((resolve) => {
+    this.#answer = resolve;
+  });
+
+  readonly policies = (policies: PolicySet): PolicySet =>
+    judgedBy(policies, (_request, context) => {
+      this.contexts.push(context);
+      this.#asked();
+      return this.#judgement;
+    });
+
+  /** Resolves when a request waits for its verdict. */
+  get arrival(): Promise<void> {
+    return this.#arrived;
+  }
+
+  answer(judgement: Partial<RequestJudgement> = {}): void {
+    this.#answer({ verdict: ALLOW, findings: [], ...judgement });
+  }
+}
+
+const head: RequestHead = {
+  method: "POST",
+  path: CHAT,
+  headers: new Map([["content-type", "application/json"]]),
+  route: "llm",
+  identity: NOBODY,
+  endOfStream: false,
+};
+
+const GZIP = new Map([...head.headers, ["content-encoding", "gzip"]]);
+const HOLD_BYTES = 2 ** 20;
+
+function exchangeOf(policies: PolicySet, request: BodyMode = "buffered") {
+  const records: AuditRecord[] = [];
+  const hold = holdOf(HOLD_BYTES);
+  const recorder = {
+    append: async (batch: readonly AuditRecord[]) => {
+      records.push(...batch);
+      return true;
+    },
+  };
+  const deps = {
+    policies,
+    recorder,
+    clock: systemClock(),
+    detector: RULES_ALONE,
+    recorded: () => {},
+    closed: undefined,
+    hold,
+  };
+  const modes = { request, response: "buffered" } as const;
+  return { records, hold, deps, open: () => new Exchange({ ...deps, modes }) };
+}
+const words = (records: readonly AuditRecord[]) =>
+  records.map((one) => "verdict" in one && [one.type, one.verdict.action]);
+
+describe("while a request waits for its verdict", () => {
+  it("Envoy may answer by itself: the verdict comes too late and changes nothing", async () => {
+    for (const late of [ALLOW, MUTATE, DENY]) {
+      const held = new Held();
+      const { records, open: begin } = exchangeOf(held.policies(open));
+      const exchange = begin();
+      await exchange.requestHeaders(head);
+      const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
+      await held.arrival;
+      const local = { status: 504, headers: new Map(), endOfStream: true, local: true };
+      assert.equal((await exchange.responseHeaders(local)).kind, "pass");
+      held.answer({ verdict: late });
+      assert.equal((await body).kind, "withhold");
+      await exchange.close();
+      assert.deepEqual(words(records), [
+        ["request.decision", "local_reply"],
+        ["response.outcome", "local_reply"],
+      ]);
+    }
+  });
+
+  it("an upstream that answers before it is refused, where headers leave first", async () => {
+    const held = new Held();
+    const { records, open: begin } = exchangeOf(held.policies(open), "streamed");
+    const exchange = begin();
+    await exchange.requestHeaders(head);
+    const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
+    await held.arrival;
+    const headers = new Map([["content-type", "application/json"]]);
+    const early = { status: 200, headers, endOfStream: false, local: false };
+    await exchange.responseHeaders(early);
+    held.answer({ verdict: DENY });
+    assert.equal((await body).kind, "withhold");
+    await exchange.close();
+    assert.equal(records.filter(({ type }) => type === "request.decision").length, 1);
+    assert.deepEqual(words(records)[0], ["request.decision", "failed_closed"]);
+  });
+
+  it("its client may go: what was decided is recorded, and nothing is sent", async () => {
+    const held = new Held();
+    const { records, hold, deps, open: begin } = exchangeOf(held.policies(open));
+    const gone = new AbortController();
+    const sent: object[] = [];
+    const fields = { ":method": "POST", ":path": CHAT, "content-type": "application/json" };
+    const from = async function* (): AsyncGenerator<object> {
+      yield {
+        request: "request_headers",
+        request_headers: {
+          headers: {
+            headers: Object.entries(fields).map(([key, value]) => ({
+              key,
+              raw_value: Buffer.from(value),
+            })),
+          },
+        },
+        protocol_config: { request_body_mode: "BUFFERED", response_body_mode: "BUFFERED" },
+      };
+      yield {
+        request: "request_body",
+        request_body: { body: Buffer.from(hello), end_of_stream: true },
+      };
+      await held.arrival;
+      sent.length = 0;
+      gone.abort();
+    };
+    const send = async (reply: object) => {
+      if (!gone.signal.aborted) sent.push(reply); // as the owner of the call does
+    };
+    const call = { gone: gone.signal, fail: () => assert.fail("no failure"), send };
+    const done = processStream(from(), call, {
+      clock: deps.clock,
+      openExchange: begin,
+      replyDeadlineMs: 4_000,
+      hold,
+      trust: NO_TRUST,
+    });
+    await held.arrival;
+    await turn();
+    assert.equal(records.length, 0);
+    held.answer();
+    await done;
+    assert.deepEqual(sent, []);
+    const [decision, outcome] = records;
+    assert.ok(decision?.type === "request.decision" && outcome?.type === "response.outcome");
+    assert.equal(decision.verdict.action, "allowed");
+    assert.deepEqual(outcome.coverage.response, { state: "none", cause: "aborted" });
+    assert.equal(outcome.output.aborted, true);
+  });
+
+  it("another is judged and answered, each within its own policy's budget", async () => {
+    const held = new Held();
+    const policies = held.policies(policyWith("{budgetMs: {request: 1500}}"));
+    const first = run(policies);
+    await held.arrival;
+    const second = await run(policyWith("{budgetMs: {request: 20}}"));
+    assert.equal(second.client.status, 200);
+    held.answer({ verdict: DENY });
+    assert.equal((await first).client.status, 403);
+  });
+
+  it("its body counts as held, and its decoded form too", async () => {
+    const held = new Held();
+    const { hold, open: begin } = exchangeOf(held.policies(open));
+    const exchange = begin();
+    await exchange.requestHeaders({ ...head, headers: GZIP });
+    const bytes = gzipSync(hello);
+    const body = exchange.requestBody({ bytes, endOfStream: true });
+    await held.arrival;
+    hold.bodies.change(HOLD_BYTES - bytes.length - hello.length);
+    assert.equal(hold.bodies.isExceeded, false);
+    hold.bodies.change(1);
+    assert.equal(hold.bodies.isExceeded, true);
+    held.answer();
+    await body;
+    assert.equal(hold.bodies.isExceeded, false);
+  });
+});
+
+describe("a small body that decodes to more than all bodies may hold", () => {
+  it("is refused as overloaded before it is judged, and given back", async () => {
+    const held = new Held();
+    const { hold, open: begin } = exchangeOf(held.policies(open));
+    const exchange = begin();
+    await exchange.requestHeaders({ ...head, headers: GZIP });
+    const bytes = gzipSync(`${hello}${" ".repeat(HOLD_BYTES)}`);
+    const reply = await exchange.requestBody({ bytes, endOfStream: true });
+    assert.equal(reply.kind === "refuse" && reply.reply.details, "limen_overloaded");
+    assert.deepEqual(held.contexts, []);
+    hold.bodies.change(HOLD_BYTES);
+    assert.equal(hold.bodies.isExceeded, false);
+  });
+});
+
+describe("what a request is judged with", () => {
+  const clock = { ...systemClock(), monotonicMs: () => 5_000 };
+  const contextOf = async (
+    said: Partial<Vouched>,
+    spec = "{}",
+  ): Promise<JudgeContext | undefined> => {
+    const held = new Held();
+    held.answer();
+    const { deps } = exchangeOf(held.policies(policyWith(spec)));
+    const identity = new Identity({ ...NOBODY.reveal(), ...said });
+    const body = { kind: "whole", bytes: Buffer.from(hello) } as const;
+    await passGate({ head: { ...head, identity }, body }, { ...deps, clock });
+    return held.contexts[0];
+  };
+
+  it("is the policy's budget from when it is there whole", async () => {
+    assert.equal((await contextOf({}))?.until, 6_000);
+    assert.equal((await contextOf({}, "{budgetMs: {request: 30}}"))?.until, 5_030);
+  });
+
+  it("is a scope that one tenant shares with nobody, and that names nobody", async () => {
+    const scope = async (said: Partial<Vouched>) => (await contextOf(said))?.scope;
+    const acme = await scope({ tenant: "acme" });
+    assert.equal(acme, await scope({ tenant: "acme", spiffe: "spiffe://prod/other" }));
+    const subject = (sub: string, jti: string) =>
+      scope({
+        claims: new Map([
+          ["sub", [sub]],
+          ["jti", [jti]],
+        ]),
+      });
+    assert.equal(await subject("ann", "1"), await subject("ann", "2")); // every token is another
+    const all = [
+      acme,
+      await scope({ tenant: "other" }),
+      await scope({}),
+      await scope({ spiffe: "spiffe://prod/acme" }),
+      await scope({ spiffe: "acme" }),
+      await scope({ headers: new Map([["x-team", "acme"]]) }),
+      await subject("ann", "1"),
+      await subject("acme", "1"),
+    ];
+    assert.equal(new Set(all).size, all.length);
+    for (const one of all) assert.match(String(one), /^[\w-]{43}$/);
+    assert.equal(scopeOf(NOBODY), await scope({}));
+  });
+});
+
+describe("a gate, whose request waits", () => {
+  const judged = async (judgement: Partial<RequestJudgement>, policies = policyWith("{}")) => {
+    const { deps, records } = exchangeOf(judging(policies, judgement));
+    const body = { kind: "whole", bytes: Buffer.from(hello) } as const;
+    return { reply: await passGate({ head, body }, deps), records };
+  };
+
+  it("refuses what it cannot judge in time, and what it would have to change", async () => {
+    for (const cause of CAUSES) {
+      const { reply } = await judged({ cause });
+      assert.equal(reply.kind === "refuse" && reply.reply.status, 503);
+      assert.equal(reply.kind === "refuse" && reply.reason, cause);
+    }
+    const { reply } = await judged({ verdict: MUTATE });
+    assert.equal(reply.kind === "refuse" && reply.reason, "injection_detected");
+  });
+
+  it("passes it where the policy opens the cause, but nothing that was found with it", async () => {
+    const { reply, records } = await judged({ cause: "detector_timeout" }, open);
+    assert.deepEqual([reply.kind, reply.reason], ["pass", "detector_timeout"]);
+    assert.deepEqual(words(records)[0], ["request.decision", "failed_open"]);
+    const found = await judged({ verdict: MUTATE, cause: "detector_timeout" }, open);
+    assert.equal(found.reply.kind === "refuse" && found.reply.reason, "injection_detected");
+    assert.deepEqual(words(found.records)[0], ["request.decision", "denied"]);
+  });
 });

@@ -11,10 +11,11 @@ import {
 import fc from "fast-check";
 import { service as healthService } from "grpc-health-check";
 import { systemClock } from "../../../src/cli/clock.ts";
+import type { PolicySet } from "../../../src/core/policy.ts";
 import { type AuditRecord, type Recorder, RULES_ALONE } from "../../../src/core/record.ts";
 import { authorization, EXT_AUTHZ_SERVICE } from "../../../src/envoy/proto.ts";
 import { BoundaryServer } from "../../../src/envoy/server.ts";
-import { policyWith } from "../ext-proc/session.ts";
+import { judgedBy, policyWith } from "../ext-proc/session.ts";
 import { NO_TRUST } from "../trust.ts";
 import { chat, checkOf, codeOf, JSON_TYPE, type Reply } from "./gated.ts";
 import { readReply } from "./second-decoder.ts";
@@ -60,18 +61,25 @@ type Answer = {
   readonly details: string;
 };
 
+type Options = {
+  readonly policies?: PolicySet;
+  readonly maxExchanges?: number;
+  readonly maxHeldBytes?: number;
+  readonly replyDeadlineMs?: number;
+};
+
 class Place {
   readonly log = new HeldLog();
   readonly failures: unknown[] = [];
   readonly server: BoundaryServer;
   #client: Client | undefined;
 
-  constructor(limits: { readonly maxExchanges?: number; readonly replyDeadlineMs?: number } = {}) {
+  constructor({ policies: own = policies, ...limits }: Options = {}) {
     const clock = systemClock();
     this.server = new BoundaryServer({
       clock,
       exchangeDeps: () => ({
-        policies,
+        policies: own,
         recorder: this.log,
         clock,
         detector: RULES_ALONE,
@@ -130,6 +138,18 @@ class Place {
       );
     });
   }
+}
+
+/** Policies whose verdict on a request waits for the test. */
+function slowly() {
+  const judging = Promise.withResolvers<void>();
+  const verdict = Promise.withResolvers<void>();
+  const waiting = judgedBy(policies, async (request, context, own) => {
+    judging.resolve();
+    await verdict.promise;
+    return own.judgeRequest(request, context);
+  });
+  return { judging, verdict, waiting };
 }
 
 describe("the server, asked for a check", () => {
@@ -217,6 +237,32 @@ describe("the server, asked for a check", () => {
     assert.deepEqual((await answer).reply?.status, { code: 0 });
     await drained;
     assert.equal(place.server.open, 0);
+  });
+
+  it("waits in a drain for a check whose verdict takes its time", async () => {
+    const { judging, verdict, waiting } = slowly();
+    place = await new Place({ policies: waiting }).open();
+    const { answer } = place.check(HELLO);
+    await judging.promise;
+    const drained = place.server.drain(DRAIN_MS);
+    assert.equal(await place.health(), "NOT_SERVING");
+    assert.deepEqual([place.server.open, place.log.records.length], [1, 0]);
+    verdict.resolve();
+    assert.deepEqual((await answer).reply?.status, { code: 0 });
+    await drained;
+    assert.equal(place.log.records.length, 2);
+  });
+
+  it("counts the bodies of all checks that wait, and takes on no more than it may hold", async () => {
+    const { judging, verdict, waiting } = slowly();
+    place = await new Place({ policies: waiting, maxHeldBytes: 3_000 }).open();
+    const large = checkOf({ headers: [JSON_TYPE], body: chat("hello ".repeat(300)) });
+    const first = place.check(large).answer;
+    await judging.promise;
+    assert.equal(codeOf((await place.check(large).answer).reply ?? {}), "overloaded");
+    verdict.resolve();
+    assert.deepEqual((await first).reply?.status, { code: 0 });
+    assert.deepEqual((await place.check(large).answer).reply?.status, { code: 0 });
   });
 
   it("never lets pass what is no check, whatever its bytes are", async () => {

@@ -6,13 +6,14 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { systemClock } from "../../../src/cli/clock.ts";
+import type { PolicySet } from "../../../src/core/policy.ts";
 import { type AuditRecord, RULES_ALONE } from "../../../src/core/record.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
 import type { BodyModes } from "../../../src/exchange/http.ts";
 import { NO_TRUST } from "../trust.ts";
-import { policyWith } from "./session.ts";
+import { judgedBy, policyWith } from "./session.ts";
 
 const CANARY = "CANARY-41d0c9be77";
 const policies = policyWith(`
@@ -141,6 +142,9 @@ type Script = {
   /** After how many messages the peer goes. */
   readonly breaksAfter: number;
   readonly holdBytes: number;
+  /** How many turns of the event loop a verdict on a request takes, and whether it is complete then. */
+  readonly turns: number;
+  readonly isInTime: boolean;
 };
 type Reply = Readonly<Record<string, unknown>>;
 
@@ -152,6 +156,14 @@ type Books = {
   readonly appends: number;
   readonly sent: readonly Reply[];
 };
+
+/** The policies, whose verdict on a request takes a while. */
+const waiting = ({ turns, isInTime }: Script): PolicySet =>
+  judgedBy(policies, async (request, context, own) => {
+    for (let i = 0; i < turns; i += 1) await new Promise(setImmediate);
+    const judgement = await own.judgeRequest(request, context);
+    return isInTime ? judgement : { ...judgement, cause: "detector_timeout" };
+  });
 
 async function keep(script: Script): Promise<Books> {
   const hold = {
@@ -200,7 +212,7 @@ async function keep(script: Script): Promise<Books> {
   const openExchange = (modes: BodyModes): Exchange =>
     new Exchange({
       modes,
-      policies,
+      policies: waiting(script),
       recorder,
       clock,
       detector: RULES_ALONE,
@@ -262,6 +274,8 @@ const script: fc.Arbitrary<Script> = fc
     refusedAppends: fc.subarray([0, 1, 2]).map((numbers) => new Set(numbers)),
     breaksAfter: fc.constantFrom(1, 2, 3, 4, 99, 99, 99, 99),
     holdBytes: fc.constantFrom(100, 10_000, 10_000, 10_000),
+    turns: fc.constantFrom(0, 0, 1, 2, 5),
+    isInTime: fc.constantFrom(true, true, true, false),
   })
   .map(({ opening, request, response, early, ...rest }) => ({
     ...rest,

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { createAction } from "../../../src/action/action.ts";
 import { systemClock } from "../../../src/cli/clock.ts";
+import type { RequestControl } from "../../../src/core/control.ts";
 import type { PolicySet } from "../../../src/core/policy.ts";
 import {
   type AuditRecord,
@@ -35,6 +36,25 @@ export const policyWith = (spec: string): PolicySet =>
   policySet(
     `apiVersion: limen.dev/v1alpha1\nkind: BoundaryPolicy\nmetadata: {name: test}\nspec: ${spec}\n`,
   );
+
+/** The policies with another control at ingress, which is given theirs. */
+export const judgedBy = (
+  policies: PolicySet,
+  judge: (
+    ...asked: [...Parameters<RequestControl["judgeRequest"]>, own: RequestControl]
+  ) => ReturnType<RequestControl["judgeRequest"]>,
+): PolicySet => ({
+  ...policies,
+  select(facts) {
+    const policy = policies.select(facts);
+    if (policy === undefined) return undefined;
+    const own = policy.controls.ingress;
+    const ingress: RequestControl = {
+      judgeRequest: (request, context) => judge(request, context, own),
+    };
+    return { ...policy, controls: { ...policy.controls, ingress } };
+  },
+});
 
 type HttpRequest = {
   readonly method?: string;
