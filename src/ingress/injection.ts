@@ -16,7 +16,7 @@ import type { Model } from "../detect/injection/fusion.ts";
 import { type Passage, passagesOf } from "../detect/injection/passages.ts";
 import { REMOVED, spansToStrip } from "../detect/injection/strip.ts";
 import type { Scorer } from "../detect/scorer.ts";
-import { type Seam, seamsOf } from "./seams.ts";
+import { meetingsOf, type Seam, seamsOf } from "./seams.ts";
 
 /** A text of a request. */
 export type Said = {
@@ -112,23 +112,15 @@ async function judgeSeams(
   const clean = readings.filter(
     ({ judged }) => !judged.some(({ findings }) => findings.some(isFlagged)),
   );
-  const seams = seamsOf(clean.map(({ said }) => said)).map(({ text, provenance, cut }) => ({
-    passages: asked(text, provenance, injection),
-    cut,
-  }));
-  // The learned detector knows words; of halves of words the rules tell more.
-  const { judged, cause } = await detect(passagesWith(seams, "sentence"), model);
-  const words = detectByRules(passagesWith(seams, "word"));
-  return {
-    refused: flaggedBy([...judged, ...words], injection, "annotate", "strip", "deny"),
-    cause,
-  };
+  const passages = (seams: readonly Seam[]): readonly Passage[] =>
+    seams.flatMap(({ text, provenance }) => asked(text, provenance, injection));
+  const pieces = clean.map(({ said }) => said);
+  const byRules = detectByRules(passages(seamsOf(pieces)));
+  const refused = flaggedBy(byRules, injection, "annotate", "strip", "deny");
+  if (refused !== undefined || model === undefined) return { refused, cause: undefined };
+  const { judged, cause } = await detect(passages(meetingsOf(pieces)), model);
+  return { refused: flaggedBy(judged, injection, "annotate", "strip", "deny"), cause };
 }
-
-const passagesWith = (
-  seams: readonly { readonly cut: Seam["cut"]; readonly passages: readonly Passage[] }[],
-  wanted: Seam["cut"],
-): readonly Passage[] => seams.flatMap(({ cut, passages }) => (cut === wanted ? passages : []));
 
 /** What the policy changes in a text: what is flagged is taken out or framed. */
 async function redactionsOf(

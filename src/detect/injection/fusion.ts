@@ -7,6 +7,7 @@ import { ruleId } from "../../core/brand.ts";
 import type { Cause, Result } from "../../core/cause.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Provenance } from "../../core/segment.ts";
+import { pattern, Subject } from "../re2.ts";
 import {
   HEADS,
   type Head,
@@ -42,7 +43,6 @@ const HEADS_OF: Readonly<Record<Place, readonly Head[]>> = {
 const UNSURE: ReadonlySet<Provenance> = new Set(["document", "system"]);
 /** Log-odds that certain rules add. */
 const STEP = 2;
-const LEAST = 4;
 
 const clamped = (score: number): number => Math.min(Math.max(score / 10_000, 1e-4), 1 - 1e-4);
 
@@ -54,11 +54,15 @@ export function fused(model: number, rules: number): number {
   return Math.max(model, Math.round((10_000 * raised) / (1 + raised)));
 }
 
-/** Asks the learned detector about a passage; nothing for what says nothing alone: other passages hold it too. */
-export function jobOf({ provenance, view }: Passage): ScoreJob | undefined {
+/** A single word of this form orders nothing: requests have thousands of them, as keys and values of schemas. */
+const mereName = pattern("^\\s*[\\w./:@-]*\\s*$");
+const NAME_LIMIT = 64;
+
+/** Asks the learned detector about a passage; not about a mere name, which its neighbours may make more of. */
+function jobOf({ provenance, view: { text } }: Passage): ScoreJob | undefined {
   const place = PLACE_OF[provenance];
-  const text = view.text.trim();
-  return place === undefined || text.length < LEAST ? undefined : { text: view.text, place };
+  const isName = text.length <= NAME_LIMIT && mereName.test(new Subject(text));
+  return place === undefined || isName ? undefined : { text, place };
 }
 
 /** What a passage comes to. Without a score, what the rules say. */
