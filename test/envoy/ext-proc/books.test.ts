@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { systemClock } from "../../../src/cli/clock.ts";
 import type { PolicySet } from "../../../src/core/policy.ts";
 import { type AuditRecord, RULES_ALONE } from "../../../src/core/record.ts";
+import { failureOf } from "../../../src/envoy/call.ts";
 import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
@@ -180,7 +181,10 @@ async function keep(script: Script): Promise<Books> {
   const isJudged = !messages.includes(local) && !messages.some((one) => unread.includes(one));
   const call = {
     gone: gone.signal,
-    fail: () => gone.abort(),
+    fail: (error: unknown) => {
+      if (failureOf(error) === "defect") wrongs.push("a broken invariant");
+      gone.abort();
+    },
     send: async (reply: object) => {
       if (gone.signal.aborted) return;
       wrongs.push(...wrongsOf(reply as Reply, { durable, isJudged }));
