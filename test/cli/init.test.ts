@@ -54,10 +54,10 @@ describe("limen init", () => {
       folder.write("full-limen.yaml", limen.replace(/^ +listen: .*$/gm, "")),
       {},
     );
-    const { listen, admin, trust, drain } = loadConfig(undefined, {});
+    const { listen, admin, trust, detection, drain } = loadConfig(undefined, {});
     assert.deepEqual(
-      [config.listen, config.admin, config.trust, config.drain],
-      [listen, admin, trust, drain],
+      [config.listen, config.admin, config.trust, config.detection, config.drain],
+      [listen, admin, trust, detection, drain],
     );
     for (const [line] of limen.matchAll(/^ +listen: .*$/gm))
       loadConfig(folder.write("listen.yaml", line), {});
