@@ -9,8 +9,11 @@ RUN apt-get update \
 WORKDIR /opt/limen
 COPY package.json package-lock.json .npmrc ./
 # The headers of this Node lie beside it: node-gyp must not fetch them from elsewhere. Of re2 only the
-# compiled module is needed, not its 20 MB of sources and objects.
-RUN npm_config_nodedir=/usr/local npm ci --omit=dev \
+# compiled module is needed, not its 20 MB of sources and objects; of onnxruntime-node what runs here, not
+# 245 MB for other machines, nor what its install script would fetch for graphics cards.
+RUN npm_config_nodedir=/usr/local ONNXRUNTIME_NODE_INSTALL=skip npm ci --omit=dev \
+    && find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 \
+        ! -path "*/linux/$(node -p process.arch)" -exec rm -rf {} + \
     && cd node_modules/re2 \
     && mv build/Release/re2.node /tmp/re2.node \
     && rm -rf build vendor lib \
@@ -25,6 +28,7 @@ WORKDIR /opt/limen
 COPY --from=packages /opt/limen/node_modules node_modules
 COPY package.json ./
 COPY proto proto
+COPY models models
 COPY src src
 # What `serve` reads: replace the policy, or mount a folder over policy.d.
 COPY envoy/limen.yaml /etc/limen/limen.yaml

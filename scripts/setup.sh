@@ -19,7 +19,8 @@ limen_use_packages() {
     exit 3
   fi
   cp "$root/package.json" "$root/package-lock.json" "$root/.npmrc" "$limen_tmp"
-  if ! (cd "$limen_tmp" && npm ci >npm.log 2>&1); then
+  # Without that flag onnxruntime-node fetches files for graphics cards from a host of its own.
+  if ! (cd "$limen_tmp" && ONNXRUNTIME_NODE_INSTALL=skip npm ci >npm.log 2>&1); then
     tail -n 20 "$limen_tmp/npm.log" >&2
     limen_say "npm ci failed: check the network and the lines above (all of them: $limen_tmp/npm.log)"
     exit 3

@@ -20,6 +20,7 @@ const outsideClock =
 const PROCESS = /\bprocess\.(?!uptime\b)[a-zA-Z]+/g;
 const PROCESS_USES: Readonly<Record<string, readonly string[]>> = {
   "src/config.ts": ["process.cwd"], // what relative paths are relative to without a file
+  "src/detect/model/weights.ts": ["process.platform", "process.arch"], // what a package was not made for
   "src/envoy/watchdog-thread.ts": ["process.kill", "process.pid"],
 };
 const processUse = (file: SourceFile): readonly string[] => {

@@ -31,6 +31,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "@grpc/grpc-js": "src/envoy/",
   "@grpc/proto-loader": "src/envoy/proto.ts",
   "grpc-health-check": "src/envoy/server.ts",
+  "onnxruntime-node": "src/detect/model/",
 };
 
 /** Parts of Node that compute and touch nothing outside. */
@@ -48,6 +49,7 @@ const EFFECTS: Readonly<Record<string, readonly string[]>> = {
   "node:fs": [
     "src/audit/file.ts",
     "src/config.ts",
+    "src/detect/model/weights.ts",
     "src/envoy/server.ts", // the socket file that a dead process left
     "src/envoy/tls-files.ts", // certificates
     "src/envoy/watchdog-thread.ts", // the last line on standard error
@@ -69,6 +71,8 @@ const EFFECTS: Readonly<Record<string, readonly string[]>> = {
     "src/audit/log.ts",
     "src/audit/open.ts",
     "src/audit/writer-thread.ts",
+    "src/detect/model/thread.ts",
+    "src/detect/model/threads.ts",
     "src/envoy/watchdog.ts",
     "src/envoy/watchdog-thread.ts",
   ],

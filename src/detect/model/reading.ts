@@ -1,0 +1,129 @@
+/**
+ * One call's texts on their way through the threads: what to ask next, in the order of the texts, and what
+ * the answers come to. Pure: no thread, no clock. Its scores can be had at any time; a text that was not
+ * read to its end by then is incomplete.
+ */
+import type { Span } from "../../core/segment.ts";
+import { HEADS, type Head, type HeadScore, type ScoreJob, type TextScore } from "../scorer.ts";
+import type { WindowScore } from "./encoder.ts";
+import type { Answer, Question, TextRead } from "./protocol.ts";
+import { type Grid, windowsOf } from "./windows.ts";
+
+/** UTF-16 units that are read of a text. A megabyte of letters is some 2,000 windows: tens of seconds. */
+export const TEXT_LIMIT = 1_048_576;
+
+const NOTHING: HeadScore = { score: 0, span: { start: 0, end: 0 } };
+
+type Text = {
+  readonly job: ScoreJob;
+  readonly scores: Record<Head, HeadScore>;
+  read: TextRead | undefined;
+  /** Ranges of pieces. */
+  windows: readonly Span[];
+  asked: number;
+  answered: number;
+};
+
+/** A question, and what to do with its answer. */
+export type Errand = { readonly question: Question; readonly take: (answer: Answer) => void };
+
+export class Reading {
+  readonly #texts: readonly Text[];
+  readonly #grid: Grid;
+  /** Texts whose windows are not all asked for, in their order: no more than there are threads. */
+  #begun: Text[] = [];
+  #next = 0;
+  #finished = 0;
+  /** Windows that are not asked for; of texts that are not cut into windows yet, about how many there are. */
+  #left = 0;
+
+  constructor(jobs: readonly ScoreJob[], grid: Grid) {
+    this.#grid = grid;
+    for (const job of jobs) this.#left += windowsAbout(job);
+    this.#texts = jobs.map((job) => ({
+      job,
+      scores: { direct: NOTHING, embedded: NOTHING },
+      read: undefined,
+      windows: [],
+      asked: 0,
+      answered: 0,
+    }));
+  }
+
+  /** Nothing is left to ask or to wait for. */
+  get isDone(): boolean {
+    return this.#finished === this.#texts.length;
+  }
+
+  /** Zero: `next` has nothing to ask now. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /** What to ask next; undefined: nothing, or nothing before the next answer. */
+  next(): Errand | undefined {
+    const text = this.#begun.find(({ windows, asked }) => asked < windows.length);
+    if (text !== undefined) return this.#askWindow(text);
+    const unread = this.#texts[this.#next];
+    if (unread === undefined) return undefined;
+    this.#next += 1;
+    this.#left -= windowsAbout(unread.job);
+    this.#begun.push(unread);
+    const question: Question = { kind: "read", text: unread.job.text.slice(0, TEXT_LIMIT) };
+    return { question, take: (answer) => this.#takeText(unread, answer) };
+  }
+
+  scores(): readonly TextScore[] {
+    return this.#texts.map(({ job, scores, read, windows, answered }) => ({
+      direct: scores.direct,
+      embedded: scores.embedded,
+      complete: read?.complete === true && answered === windows.length && fits(job),
+    }));
+  }
+
+  #askWindow(text: Text): Errand {
+    const index = text.asked;
+    const { start, end } = text.windows[index] ?? NOTHING.span;
+    text.asked += 1;
+    this.#left -= 1;
+    if (text.asked === text.windows.length) this.#begun = this.#begun.filter((one) => one !== text);
+    const pieces = text.read?.pieces.slice(start, end) ?? new Uint16Array();
+    const question: Question = { kind: "score", pieces, place: text.job.place };
+    return { question, take: (answer) => this.#takeWindow(text, index, answer) };
+  }
+
+  #takeText(text: Text, answer: Answer): void {
+    if (answer.kind !== "read") return; // failed: the call ends
+    text.read = answer;
+    text.windows = windowsOf(answer.pieces.length, this.#grid);
+    this.#left += text.windows.length;
+    if (text.windows.length > 0) return;
+    this.#begun = this.#begun.filter((one) => one !== text);
+    this.#finished += 1;
+  }
+
+  #takeWindow(text: Text, index: number, answer: Answer): void {
+    if (answer.kind !== "scored") return; // failed: the call ends
+    const [start = 0, end = 0] = text.read?.edges.subarray(2 * index, 2 * index + 2) ?? [];
+    raise(text.scores, answer.scores, { start, end });
+    text.answered += 1;
+    if (text.answered === text.windows.length) this.#finished += 1;
+  }
+}
+
+/** A window of most scripts is some 400 units. */
+const UNITS_PER_WINDOW = 400;
+const windowsAbout = ({ text }: ScoreJob): number =>
+  1 + Math.floor(Math.min(text.length, TEXT_LIMIT) / UNITS_PER_WINDOW);
+
+export const fits = ({ text }: ScoreJob): boolean => text.length <= TEXT_LIMIT;
+
+/** The maximum; of equal windows the first one, whichever was answered first. */
+function raise(scores: Text["scores"], found: WindowScore["scores"], span: Span): void {
+  for (const head of HEADS) {
+    const old = scores[head];
+    const score = found[head];
+    const isFirst = score === old.score && (old === NOTHING || span.start < old.span.start);
+    if (score > old.score || isFirst) scores[head] = { score, span };
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The model's threads: each has one question at a time, and is started again when it dies, later each time.
+ * Whoever asks gets an answer, also when the thread dies of the question.
+ */
+import { Worker } from "node:worker_threads";
+import type { Clock } from "../../core/clock.ts";
+import type { Problem } from "../../core/errors.ts";
+import { type Answer, CLOSE, type Opening, type Question, type ThreadStart } from "./protocol.ts";
+
+/** JavaScript alone: texts, and the strings that make them. The weights lie outside of it. */
+const HEAP_MB = 64;
+const FIRST_RESTART_MS = 100;
+const LAST_RESTART_MS = 30_000;
+/** A question takes tens of milliseconds: a thread that is not gone by then never goes by itself. */
+const CLOSE_MS = 5_000;
+
+type Seat = {
+  worker: Worker | undefined;
+  isReady: boolean;
+  settle: ((answer: Answer) => void) | undefined;
+  restartMs: number;
+  cancelRestart: (() => void) | undefined;
+};
+
+export type ThreadsOptions = ThreadStart & {
+  readonly threads: number;
+  readonly clock: Clock;
+  /** Called when a thread is ready for a question, and when one died. */
+  readonly onChange: () => void;
+};
+
+export class Threads {
+  readonly #options: ThreadsOptions;
+  readonly #seats: readonly Seat[];
+  #isClosing = false;
+
+  constructor(options: ThreadsOptions) {
+    this.#options = options;
+    this.#seats = Array.from({ length: options.threads }, () => ({
+      worker: undefined,
+      isReady: false,
+      settle: undefined,
+      restartMs: FIRST_RESTART_MS,
+      cancelRestart: undefined,
+    }));
+  }
+
+  /** Starts all; the first problem of those that could not, else undefined. */
+  async start(): Promise<Problem | undefined> {
+    const problems = await Promise.all(this.#seats.map((seat) => this.#start(seat)));
+    return problems.find((problem) => problem !== undefined);
+  }
+
+  get isIdle(): boolean {
+    return this.#seats.some(isIdle);
+  }
+
+  /** Threads that can be asked, now or after what they are at. */
+  get alive(): number {
+    return this.#seats.filter(({ isReady }) => isReady).length;
+  }
+
+  /** Asks an idle thread; there must be one. `settle` is called once, never at once. */
+  ask(question: Question, settle: (answer: Answer) => void): void {
+    const seat = this.#seats.find(isIdle);
+    if (seat?.worker === undefined) throw new Error("no thread is idle");
+    seat.settle = settle;
+    seat.worker.postMessage(question);
+  }
+
+  /** Answers what is asked as failed, ends the threads and waits for their end. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.all(this.#seats.map((seat) => this.#end(seat)));
+  }
+
+  #start(seat: Seat): Promise<Problem | undefined> {
+    const { directory, manifest, pieceLimit } = this.#options;
+    const workerData: ThreadStart = { directory, manifest, pieceLimit };
+    const worker = new Worker(new URL("./thread.ts", import.meta.url), {
+      workerData,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+    });
+    seat.worker = worker;
+    return new Promise((resolve) => {
+      worker.once("message", (opening: Opening) => {
+        if (opening.kind === "refused") return resolve(opening.problem);
+        worker.on("message", (answer: Answer) => this.#answered(seat, answer));
+        seat.isReady = true;
+        resolve(undefined);
+        this.#options.onChange();
+      });
+      // Its message may quote a text; that it died is all there is to know.
+      worker.on("error", () => {});
+      worker.once("exit", () => {
+        resolve({ where: directory, what: "the model's thread could not start", fix: MEMORY });
+        this.#gone(seat);
+      });
+    });
+  }
+
+  #answered(seat: Seat, answer: Answer): void {
+    seat.restartMs = FIRST_RESTART_MS;
+    settle(seat, answer);
+    this.#options.onChange();
+  }
+
+  #gone(seat: Seat): void {
+    seat.worker = undefined;
+    seat.isReady = false;
+    settle(seat, { kind: "failed" });
+    if (this.#isClosing) return;
+    seat.cancelRestart = this.#options.clock.after(seat.restartMs, () => {
+      void this.#start(seat); // cannot reject; what it says now is what it does: it exits, and comes back here
+    });
+    seat.restartMs = Math.min(2 * seat.restartMs, LAST_RESTART_MS);
+    this.#options.onChange();
+  }
+
+  async #end(seat: Seat): Promise<void> {
+    seat.cancelRestart?.();
+    const { worker } = seat;
+    if (worker === undefined) return;
+    const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    const stop = this.#options.clock.after(CLOSE_MS, () => void worker.terminate()); // ends `gone`
+    worker.postMessage(CLOSE);
+    await gone;
+    stop();
+  }
+}
+
+const MEMORY = "run Limen with Node 24.15 or newer and 100 MB of memory for each thread";
+
+const isIdle = (seat: Seat): boolean => seat.isReady && seat.settle === undefined;
+
+function settle(seat: Seat, answer: Answer): void {
+  const { settle } = seat;
+  seat.settle = undefined;
+  settle?.(answer);
+}
