@@ -7,18 +7,26 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { fusionScorer, thresholdsFrom } from "./evaluation/fusion.ts";
 import { errorsOf } from "./evaluation/parts.ts";
 import { jsonOf, judge, languagesOf, tableOf } from "./evaluation/report.ts";
-import { readData } from "./evaluation/rows.ts";
-import { fusionOf, rulesScorer, scorerOf } from "./evaluation/scorers.ts";
+import { type Data, readData } from "./evaluation/rows.ts";
+import {
+  earlyScorer,
+  learnedScorer,
+  readScores,
+  rulesScorer,
+  type Scorer,
+} from "./evaluation/scorers.ts";
 
 const HELP = `scripts/eval injection DATA [OPTIONS]
 
 DATA is a folder that holds injection/, with calibration, dev, dev_extra, train_extra (of which a held part sets
 thresholds) and test/.
 
-  --scores NAME=FILE  scores of another tier, JSON Lines of {"id", "score"} or {"id", "direct", "embedded"};
-                      may be repeated. Each is a column, and all tiers together are one more
+  --scores NAME=FILE  scores of a learned detector, JSON Lines of {"id", "direct", "embedded"} or of what
+                      scripts/train/passages.ts writes; may be repeated. Its columns: alone, its lower layers
+                      alone, and with the rules as the product joins them, at thresholds from the same pool
   --json FILE         where the figures go for machines (default: .cache/eval-injection.json)
   --languages         also how many benign rows of each language are flagged
   --errors            also which kinds of rows of dev and dev_extra are judged wrong
@@ -49,14 +57,11 @@ function main(): number {
   }
   const data = readData(join(folder, "injection"));
   if (data.pool.length === 0) throw new Error(`${folder}: no benign rows to set thresholds with`);
-  const tiers = values.scores.map((argument) => {
-    const cut = argument.indexOf("=");
-    if (cut < 1) throw new Error("--scores takes NAME=FILE");
-    return scorerOf(argument.slice(0, cut), argument.slice(cut + 1));
-  });
-  const rules = rulesScorer();
-  const fused = tiers.length === 0 ? [] : [fusionOf([rules, ...tiers], data.pool)];
-  const columns = [rules, ...tiers, ...fused].map((scorer) => judge(scorer, data, seed));
+  const scorers = [
+    rulesScorer(),
+    ...values.scores.flatMap((argument) => columnsOf(argument, data)),
+  ];
+  const columns = scorers.map((scorer) => judge(scorer, data, seed));
   process.stdout.write(`${tableOf(columns)}\n`);
   if (values.languages) process.stdout.write(`\n${languagesOf(columns)}\n`);
   if (values.errors) {
@@ -66,6 +71,19 @@ function main(): number {
   writeFileSync(values.json, `${JSON.stringify(jsonOf(columns, seed), null, 1)}\n`);
   process.stdout.write(`\nall figures: ${values.json}\n`);
   return 0;
+}
+
+function columnsOf(argument: string, { pool }: Data): readonly Scorer[] {
+  const cut = argument.indexOf("=");
+  if (cut < 1) throw new Error("--scores takes NAME=FILE");
+  const name = argument.slice(0, cut);
+  const scores = readScores(argument.slice(cut + 1));
+  const { balanced } = thresholdsFrom(pool, scores).thresholds;
+  return [
+    learnedScorer(name, scores),
+    earlyScorer(name, scores) ?? [],
+    fusionScorer(`${name} and rules`, scores, balanced),
+  ].flat();
 }
 
 process.exitCode = main();

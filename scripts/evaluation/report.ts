@@ -30,15 +30,12 @@ export function judge(scorer: Scorer, { pool, measured }: Data, seed: number): C
   const pools: Partial<Record<Slot, number>> = {};
   for (const slot of SLOTS) {
     const rows = pool.filter((row) => row.slot === slot);
+    if (scorer.bound !== undefined) bounds.set(slot, scorer.bound);
     if (rows.length === 0) continue;
     pools[slot] = rows.length;
-    bounds.set(
-      slot,
-      boundAt(
-        rows.map((row) => scoreOf(scorer, row)),
-        TARGETS[slot],
-      ),
-    );
+    if (scorer.bound !== undefined) continue;
+    const scores = rows.map((row) => scoreOf(scorer, row));
+    bounds.set(slot, boundAt(scores, TARGETS[slot]));
   }
   const judged = [...Map.groupBy(measured, ({ set }) => set)].flatMap(([set, rows]) => {
     const scores = rows.map((row) => scorer.score(row));

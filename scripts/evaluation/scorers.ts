@@ -1,14 +1,17 @@
 /**
- * What is measured: each scorer gives a row one number, and only order and bound matter. The rules are asked through
- * the product's own detector; a learned tier that is not in the product yet comes as a file of scores.
+ * What is measured: each scorer gives a row one number, and only order and bound matter. Rules and fusion are asked
+ * through the product's own detector; the learned tier comes as a file of scores.
  */
 import { readFileSync } from "node:fs";
 import { detectByRules } from "../../src/detect/injection/detect.ts";
 import { passagesOf } from "../../src/detect/injection/passages.ts";
-import type { Row, Slot } from "./rows.ts";
+import { HEADS, type Head } from "../../src/detect/scorer.ts";
+import type { Row } from "./rows.ts";
 
 export type Scorer = {
   readonly name: string;
+  /** Above it a row is flagged, whatever the pool says: the scorer has thresholds of its own. */
+  readonly bound?: number;
   /** Undefined: this scorer has not seen the row. */
   score(row: Row): number | undefined;
 };
@@ -29,80 +32,84 @@ export function rulesScorer(): Scorer {
   };
 }
 
-type Scores = ReadonlyMap<string, { readonly user: number; readonly data: number }>;
+export type HeadScores = Readonly<Record<Head, number>>;
+/** Probabilities from 0 to 1. */
+export type RowScores = {
+  /** Of the row's passages, in the product's order; a file of whole rows knows one, the first. */
+  readonly passages: readonly (HeadScores | undefined)[];
+  readonly early: HeadScores | undefined;
+};
+export type Scores = ReadonlyMap<string, RowScores>;
+
+const isNumber = (value: unknown): value is number => typeof value === "number";
+
+function headScores(
+  fields: Partial<Record<string, unknown>>,
+  prefix: string,
+): HeadScores | undefined {
+  const [direct, embedded] = HEADS.map((head) => fields[`${prefix}${head}`] ?? fields["score"]);
+  return isNumber(direct) && isNumber(embedded) ? { direct, embedded } : undefined;
+}
+
+const pair = (value: unknown): HeadScores | undefined =>
+  Array.isArray(value) && value.every(isNumber) && value.length === 2
+    ? { direct: value[0] ?? 0, embedded: value[1] ?? 0 }
+    : undefined;
 
 /**
- * One line for each row: `{"id", "score"}`, or `{"id", "direct", "embedded"}`, of which what a user writes is judged
- * by the first and everything else by the larger.
+ * One line for each row: `{"id", "direct", "embedded"}` with `early_direct` and `early_embedded` where they are known,
+ * `{"id", "score"}`, or `{"id", "passages": [[direct, embedded], null, ...]}`.
  */
 export function scoresOf(text: string, where: string): Scores {
-  const scores = new Map<string, { user: number; data: number }>();
+  const scores = new Map<string, RowScores>();
   for (const [index, line] of text.split("\n").entries()) {
     if (line === "") continue;
     const value: unknown = JSON.parse(line);
     const fields: Partial<Record<string, unknown>> =
       typeof value === "object" && value !== null ? { ...value } : {};
-    const { id, score, direct = score, embedded = score } = fields;
-    if (typeof id !== "string" || typeof direct !== "number" || typeof embedded !== "number")
+    const { id, passages } = fields;
+    const whole = headScores(fields, "");
+    if (typeof id !== "string" || (whole === undefined && !Array.isArray(passages)))
       throw new Error(
-        `${where}:${index + 1}: no "id" with a "score", or with "direct" and "embedded"`,
+        `${where}:${index + 1}: no "id" with a "score", with "direct" and "embedded" or with "passages"`,
       );
     if (scores.has(id)) throw new Error(`${where}:${index + 1}: an id for the second time`);
-    scores.set(id, { user: direct, data: Math.max(direct, embedded) });
+    scores.set(id, {
+      passages: Array.isArray(passages) ? passages.map(pair) : [whole],
+      early: "early_direct" in fields ? headScores(fields, "early_") : undefined,
+    });
   }
   return scores;
 }
 
-export function scorerOf(name: string, path: string): Scorer {
-  const scores = scoresOf(readFileSync(path, "utf8"), path);
-  return {
-    name: `${name} (scores file)`,
-    score: ({ id, slot }) => scores.get(id)?.[slot === "user" ? "user" : "data"],
-  };
-}
+export const readScores = (path: string): Scores => scoresOf(readFileSync(path, "utf8"), path);
 
-/** How many of ascending `values` are below, or at, `score`. */
-function countBelow(values: readonly number[], score: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((values[middle] ?? 0) < score) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+/** What a user writes is judged by the first head, everything else by the larger of both. */
+const strongest = (scores: readonly (HeadScores | undefined)[], isUser: boolean): number =>
+  Math.max(
+    0,
+    ...scores.map((one, at) =>
+      one === undefined ? 0 : isUser && at === 0 ? one.direct : Math.max(one.direct, one.embedded),
+    ),
+  );
 
-/**
- * Several scorers as one: each says how rare such a score is among the benign rows of the slot, and the rarest counts.
- * Beyond the pool the score itself decides, so that order is kept.
- */
-export function fusionOf(scorers: readonly Scorer[], pool: readonly Row[]): Scorer {
-  const known = scorers.map((scorer) => {
-    const bySlot = new Map<Slot, number[]>();
-    for (const row of pool) {
-      const score = scorer.score(row);
-      if (score === undefined) continue;
-      const scores = bySlot.get(row.slot) ?? [];
-      bySlot.set(row.slot, scores);
-      scores.push(score);
-    }
-    for (const scores of bySlot.values()) scores.sort((a, b) => a - b);
-    return { scorer, bySlot };
-  });
+/** The learned tier alone. */
+export const learnedScorer = (name: string, scores: Scores): Scorer => ({
+  name,
+  score: ({ id, slot }) => {
+    const known = scores.get(id);
+    return known && strongest(known.passages, slot === "user");
+  },
+});
+
+/** Its lower layers alone, where the file has them. */
+export function earlyScorer(name: string, scores: Scores): Scorer | undefined {
+  if ([...scores.values()].every(({ early }) => early === undefined)) return undefined;
   return {
-    name: "fusion",
-    score: (row) => {
-      let most: number | undefined = 0;
-      for (const { scorer, bySlot } of known) {
-        const score = scorer.score(row);
-        if (score === undefined) return undefined;
-        const benign = bySlot.get(row.slot) ?? [];
-        const atLeast = benign.length - countBelow(benign, score);
-        const rarity = -Math.log((atLeast + 1) / (benign.length + 1));
-        most = Math.max(most, rarity + 1e-3 * score);
-      }
-      return most;
+    name: `${name}, early`,
+    score: ({ id, slot }) => {
+      const early = scores.get(id)?.early;
+      return early && strongest([early], slot === "user");
     },
   };
 }

@@ -11,6 +11,7 @@ import { pattern, Subject } from "../re2.ts";
 import {
   HEADS,
   type Head,
+  type HeadScore,
   type Place,
   type ScoreJob,
   type ScoreOptions,
@@ -65,22 +66,38 @@ function jobOf({ provenance, view: { text } }: Passage): ScoreJob | undefined {
   return place === undefined || isName ? undefined : { text, place };
 }
 
+type HeadFinding = HeadScore & { readonly head: Head };
+
+/** What the heads that count in this place say, with what the rules add. */
+export function headsOf({ provenance, said }: Passage, score: TextScore): readonly HeadFinding[] {
+  const place = PLACE_OF[provenance];
+  return (place === undefined ? [] : HEADS_OF[place]).map((head) => ({
+    head,
+    span: score[head].span,
+    score: fused(score[head].score, said?.score ?? 0),
+  }));
+}
+
+/** What the rules say in their own name. Where they are unsure, the detector's word on all of the text replaces it. */
+export const rulesAlone = (
+  { provenance, said }: Passage,
+  score: TextScore | undefined,
+): Finding | undefined => (UNSURE.has(provenance) && score?.complete === true ? undefined : said);
+
 /** What a passage comes to. Without a score, what the rules say. */
 export function findingsOf(
-  { provenance, view, said }: Passage,
+  passage: Passage,
   score: TextScore | undefined,
   levels: Levels | undefined,
 ): readonly Finding[] {
+  const { provenance, view } = passage;
+  const said = rulesAlone(passage, score) ?? [];
   const place = PLACE_OF[provenance];
-  if (score === undefined || levels === undefined || place === undefined) {
-    return said === undefined ? [] : [said];
-  }
-  const heads = HEADS_OF[place].map((head) => {
-    const { score: alone, span } = score[head];
-    const threshold = levels[place][head];
-    return { head, span, score: fused(alone, said?.score ?? 0), threshold };
-  });
-  const speaker = heads.reduce((a, b) => (b.score - b.threshold > a.score - a.threshold ? b : a));
+  if (score === undefined || levels === undefined || place === undefined) return [said].flat();
+  const [speaker] = headsOf(passage, score)
+    .map((one) => ({ ...one, threshold: levels[place][one.head] }))
+    .sort((a, b) => b.score - b.threshold - (a.score - a.threshold));
+  if (speaker === undefined) return [said].flat();
   const learned: Finding = {
     rule: ruleId(`injection.model_${speaker.head}`),
     kind: SLOTS[provenance].kind,
@@ -88,8 +105,7 @@ export function findingsOf(
     score: speaker.score,
     threshold: speaker.threshold,
   };
-  const isOutvoted = UNSURE.has(provenance) && score.complete;
-  return said === undefined || isOutvoted ? [learned] : [said, learned];
+  return [said, learned].flat();
 }
 
 export type Asked = {
