@@ -1,4 +1,5 @@
 """The tokenizer as the one file that the service reads (src/detect/model/vocabulary.ts says what stands where).
+With --golden, also what it makes of the texts in a file of the tests.
 
 Pieces go in as sorted bytes, so that the reader builds its trie in one pass. Which characters hang on the one before
 them is asked of the tokenizer itself: its normaliser replaces whole graphemes, and the file must agree with its Unicode.
@@ -78,13 +79,30 @@ def packed(spec: dict) -> bytes:
     ))
 
 
+def golden(spec: dict, texts: list[str]) -> list[dict]:
+    """Ids and where the pieces stand, in UTF-16 units."""
+    tokenizer = Tokenizer.from_str(json.dumps(without_specials(spec)))
+    rows = []
+    for text in texts:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        units = [len(text[:i].encode("utf-16-le")) // 2 for i in range(len(text) + 1)]
+        spans = [[units[start], units[end]] for start, end in encoding.offsets]
+        rows.append({"text": text, "ids": encoding.ids, "spans": spans})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
+    parser.add_argument("--golden", type=Path)
     arguments = parser.parse_args()
-    blob = packed(json.loads((BACKBONE / "tokenizer.json").read_text()))
+    spec = json.loads((BACKBONE / "tokenizer.json").read_text())
+    blob = packed(spec)
     assert len(blob) <= LIMIT, f"{len(blob)} bytes"
     arguments.out.write_bytes(blob)
+    if arguments.golden:
+        rows = golden(spec, [row["text"] for row in json.loads(arguments.golden.read_text())])
+        arguments.golden.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     print(f"{len(blob)} bytes")
 
 
