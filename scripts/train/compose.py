@@ -1,16 +1,27 @@
-"""One pass of training: which windows, with which answers, in which order. A function of the rows and the seed alone.
+"""Chunks of training: which windows, with which answers. A function of the rows and the seed alone.
+
+    python compose.py --chunks N [--bags N] [--seed N] [--workers N] [--debias RUN]      -> chunks/SEED-000.npz ...
 
 The rows are drawn so that language and length say nothing about the label; carriers are drawn for both labels, with an
 order to the model in one and a harmless line in the same wrapping in the other.
 """
+import argparse
 import json
 import math
+import os
 import random
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
+
+import languages
 import phrases
+from backbone import SLOTS
 from pieces import Window, tokenizer, windows_of
+from place import CHUNKS, RUNS
 from rows import Row, training_rows
 
 UNKNOWN = -1  # of a head that this row says nothing about
@@ -40,7 +51,7 @@ class Mix:
 
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
-        "user_benign": 0.26, "user_direct": 0.17, "data_benign": 0.14, "data_embedded": 0.11, "woven": 0.18, "phrases": 0.14})
+        "user_benign": 0.21, "user_direct": 0.13, "data_benign": 0.12, "data_embedded": 0.09, "woven": 0.13, "phrases": 0.05, "tongues": 0.14, "frames": 0.08, "tools": 0.06})
     prefer: dict[str, float] = field(default_factory=lambda: {
         "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})
@@ -51,21 +62,10 @@ def group_of(row: Row) -> str:
     return f"{place}_{'benign' if row.label == 'benign' else 'direct' if row.label == 'direct' else 'embedded'}"
 
 
-def hardness(label: str, score: float, source: str) -> float:
-    """How much more a row is worth that the run before judged so. What looks wrong beyond doubt may be labelled wrong."""
-    if label != "benign":
-        return 0.4 if score > 0.95 else 1.0 if score > 0.5 else 2.5 if score > 0.05 else 1.5
-    if score > 0.9:
-        return 0.7 if source in UNREAD else 4.0
-    return 5.0 if score > 0.2 else 2.0 if score > 0.03 else 0.35
-
-
-def preference(row: Row, mix: Mix, scores: dict[str, float]) -> float:
+def preference(row: Row, mix: Mix) -> float:
     weight = mix.prefer.get(row.kind, 1.0)
     if row.label == "benign" and row.kind.startswith("safety_"):
         weight *= 2  # dark subjects without an attack
-    if row.id in scores:
-        weight *= hardness(row.label, scores[row.id], row.source)
     if row.kind.startswith("mail") and row.kind != "mail":
         weight *= 1.3
     if row.label == "benign" and row.hidden:
@@ -107,16 +107,15 @@ def drawn(rows: list[Row], weights: list[float], count: int, rng: random.Random)
 
 
 class Composer:
-    def __init__(self, mix: Mix, seed: int, scores: dict[str, float] | None = None, triggers: dict[str, list[str]] | None = None):
-        """`scores` of training rows and `triggers` of each slot, both by the run before."""
+    def __init__(self, mix: Mix, seed: int, rows: Iterable[Row], triggers: dict[str, list[str]] | None = None):
+        """`triggers` of each slot: words that the run before took for attacks when they stood alone."""
         self.mix = mix
-        self.scores = scores or {}
         self.triggers = triggers or {}
         self.trigger_sets = {slot: frozenset(words) for slot, words in self.triggers.items()}
         self.rng = random.Random(seed)
         self.tokenizer = tokenizer()
         self.groups: dict[str, list[Row]] = defaultdict(list)
-        for row in training_rows():
+        for row in rows:
             self.groups[group_of(row)].append(row)
         self.orders = [
             row.plain[row.span[0] : row.span[1]]
@@ -128,6 +127,10 @@ class Composer:
             if row.source in ("BFCL v4 requests", "self-instruct seeds") and 15 <= len(row.plain) <= 220
         ]
         self.lines = self.bystanders()
+        every = languages.files()
+        self.frames = languages.Frames(every.pop("frames"))
+        self.tools = languages.Tools(every.pop("tools"))
+        self.tongues = {code: languages.Language(sections) for code, sections in every.items()}
 
     def tempting(self, row: Row) -> float:
         """Harmless rows with several of the words that alone were taken for attacks."""
@@ -227,17 +230,19 @@ class Composer:
             carrier = "".join(lines[start:])[:1_200]
         style = self.rng.choice(list(phrases.STYLES))
         order = self.order_for()
-        bags = []
+        bags: list[Bag] = []
         for line, answer in ((order, 1), (self.neighbour_for(row), 0)):
             text, start, end = self.placed(carrier, line, style)
-            windows = [w for w in self.cut(text) if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
-            if not windows:
-                continue
-            window = self.rng.choice(windows)
-            bags.append(Bag([window.ids], row.slot, 0 if answer == 0 else UNKNOWN, answer, 1.0, f"{row.id}+{style}"))
+            bags += self.covering(text, start, end, row.slot, answer, f"{row.id}+{style}")
             if style == "comment" or self.rng.random() < 0.06:
                 bags.append(Bag([self.cut(line)[0].ids], "hidden", 0 if answer == 0 else UNKNOWN, answer, 1.0, f"{row.id}+hidden"))
         return bags
+
+    def covering(self, text: str, start: int, end: int, slot: str, answer: int, origin: str) -> list[Bag]:
+        """A window that shows most of `[start, end)`."""
+        windows = [w for w in self.cut(text) if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
+        direct = 0 if answer == 0 else UNKNOWN
+        return [Bag([self.rng.choice(windows).ids], slot, direct, answer, 1.0, origin)] if windows else []
 
     def spoken(self) -> list[Bag]:
         """A phrase alone, in the user's slot or as a short piece of data."""
@@ -263,13 +268,71 @@ class Composer:
             return [Bag([self.cut(phrases.neighbour(rng))[0].ids], slot, 0, 0, 1.0, "phrases/neighbour")]
         return [Bag([self.cut(phrases.order(rng))[0].ids], slot, UNKNOWN, 1, 1.0, "phrases/order")]
 
+    # -- sentences of our own in many languages, and frames -------------------------------------------------------------
+
+    def one(self, text: str, slot: str, direct: int, embedded: int, origin: str) -> list[Bag]:
+        windows = self.cut(text)
+        return [Bag([w.ids for w in windows[:BAG]], slot, direct, embedded, 1.0, origin)]
+
+    def tongue(self) -> list[Bag]:
+        rng = self.rng
+        code = rng.choice([*self.tongues, "en", "en"])
+        speaker = self.tongues[code]
+        where = rng.random()
+        if where < 0.26:
+            return self.one(speaker.attack(rng), "user", 1, UNKNOWN, f"{code}/attack")
+        if where < 0.54:
+            return self.one(speaker.harmless(rng), "user", 0, 0, f"{code}/harmless")
+        slot = rng.choice(("tool", "document", "tool", "document", "hidden"))
+        if where < 0.6:
+            return self.one(speaker.order(rng), slot, UNKNOWN, 1, f"{code}/order")
+        if where < 0.68:
+            return self.one(rng.choice((speaker.notice, speaker.carrier, speaker.harmless))(rng), slot, 0, 0, f"{code}/notice")
+        carrier, style = speaker.carrier(rng), rng.choice(list(phrases.STYLES))
+        # An order may be in another language than the data around it, and so may a harmless line.
+        teller = speaker if rng.random() < 0.85 else self.tongues[rng.choice(list(self.tongues))]
+        bags: list[Bag] = []
+        for line, answer in ((teller.order(rng), 1), (teller.notice(rng), 0)):
+            text, start, end = self.placed(carrier, line, style)
+            bags += self.covering(text, start, end, slot, answer, f"{code}/{style}")
+        return bags
+
+    def frame(self) -> list[Bag]:
+        rng, frames = self.rng, self.frames
+        where = rng.random()
+        if where < 0.33:
+            return self.one(frames.framed(True, rng), "user", 1, UNKNOWN, "frames/harmful")
+        if where < 0.62:
+            return self.one(frames.framed(False, rng), "user", 0, 0, "frames/harmless")
+        if where < 0.92:
+            return self.one(frames.honest(rng), "user", 0, 0, "frames/honest")
+        return self.one(frames.wish(rng), "user", 0, 0, "frames/wish")
+
+    def tool(self) -> list[Bag]:
+        """A tool's result with an order in it and the same one with a harmless line, or one that is only long and dry."""
+        rng = self.rng
+        slot = rng.choice(("tool", "tool", "tool", "document"))
+        if rng.random() < 0.2:
+            return self.one(self.tools.quiet(rng), slot, 0, 0, "tools/quiet")
+        carrier, quoted = self.tools.carrier(rng)
+        tongue = self.tongues[rng.choice(list(self.tongues))]
+        teller = self.tools if rng.random() < 0.75 else tongue
+        orders = (teller.order(rng) if rng.random() < 0.85 else self.order_for(), 1)
+        bags: list[Bag] = []
+        for line, answer in (orders, (teller.notice(rng), 0)):
+            line = json.dumps(line, ensure_ascii=False)[1:-1] if quoted else line
+            start = carrier.index("{line}")
+            text = carrier.replace("{line}", line, 1)
+            bags += self.covering(text, start, start + len(line), slot, answer, "tools")
+        return bags
+
     def compose(self) -> list[Bag]:
         factors = balanced(self.groups)
         bags: list[Bag] = []
 
         def take(group: str, share: float, make) -> None:
             rows = self.groups[group]
-            weights = [preference(row, self.mix, self.scores) * self.tempting(row) * factors[group][cell_of(row)] for row in rows]
+            weights = [preference(row, self.mix) * self.tempting(row) * factors[group][cell_of(row)] for row in rows]
             budget = int(self.mix.bags * share)
             made = 0
             for row in drawn(rows, weights, len(rows), self.rng):
@@ -286,8 +349,9 @@ class Composer:
         take("data_embedded", shares["data_embedded"] * 0.9, self.attack)
         take("user_embedded", shares["data_embedded"] * 0.1, self.attack)
         take("data_benign", shares["woven"], self.woven)
-        for _ in range(int(self.mix.bags * shares["phrases"])):
-            bags.extend(self.spoken())
+        for make, share in ((self.spoken, "phrases"), (self.tongue, "tongues"), (self.frame, "frames"), (self.tool, "tools")):
+            for _ in range(int(self.mix.bags * shares[share])):
+                bags.extend(make())
         bags = [bag for bag in bags if any(len(ids) > 0 for ids in bag.windows)]
         self.rng.shuffle(bags)
         return bags
@@ -299,3 +363,65 @@ def summary(bags: list[Bag]) -> str:
     tokens = sum(len(ids) for bag in bags for ids in bag.windows)
     parts = ", ".join(f"{slot} {label} {n}" for (slot, label), n in sorted(counted.items()))
     return f"{len(bags)} bags, {windows} windows, {tokens / max(1, windows):.0f} tokens a window: {parts}"
+
+
+def write(bags: list[Bag], path: Path) -> None:
+    """Flat arrays; in place by one rename."""
+    windows = [(i, ids) for i, bag in enumerate(bags) for ids in bag.windows]
+    arrays = {
+        "ids": np.fromiter((piece for _, ids in windows for piece in ids), dtype=np.uint16),
+        "lengths": np.array([len(ids) for _, ids in windows], dtype=np.uint8),
+        "owners": np.array([i for i, _ in windows], dtype=np.int32),
+        "slots": np.array([SLOTS.index(bag.slot) for bag in bags], dtype=np.uint8),
+        "answers": np.array([[bag.direct, bag.embedded] for bag in bags], dtype=np.int8),
+        "weights": np.array([bag.weight for bag in bags], dtype=np.float32),
+    }
+    beside = path.with_suffix(".tmp")
+    with open(beside, "wb") as out:
+        np.savez(out, **arrays)
+    beside.rename(path)
+
+
+def path_of(seed: int, number: int) -> Path:
+    return CHUNKS / f"{seed}-{number:03}.npz"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--chunks", type=int, default=4)
+    parser.add_argument("--bags", type=int, default=24_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
+    arguments = parser.parse_args()
+    triggers = {}
+    if arguments.debias:
+        found = json.loads((RUNS / arguments.debias / "triggers.json").read_text())
+        triggers = {slot: [word for word, _ in pairs] for slot, pairs in found.items()}
+    CHUNKS.mkdir(parents=True, exist_ok=True)
+    rows = list(training_rows())
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+    def make(number: int) -> None:
+        path = path_of(arguments.seed, number)
+        if path.exists():
+            return
+        bags = Composer(Mix(bags=arguments.bags), arguments.seed * 1_000 + number, rows, triggers).compose()
+        write(bags, path)
+        print(f"{path.name}: {summary(bags)}", flush=True)
+
+    # Forked: the rows are read once and shared.
+    children = []
+    for worker in range(arguments.workers):
+        child = os.fork()
+        if child == 0:
+            for number in range(worker, arguments.chunks, arguments.workers):
+                make(number)
+            os._exit(0)
+        children.append(child)
+    failed = [child for child in children if os.waitpid(child, 0)[1] != 0]
+    raise SystemExit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,101 +1,154 @@
-"""Fine-tunes the encoder on one composed pass after another. Killed at any moment, it goes on from the last checkpoint.
+"""Fine-tunes the encoder on composed chunks. Killed at any moment, it goes on from the last checkpoint.
 
-    LIMEN_DATA=... python fit.py NAME [--bags N] [--passes N] [--rate R] [--frozen N] [--seed N]
+    python fit.py NAME --chunks N [--passes N | --seconds N] [--layers N] [--teacher RUN] [--rate R]
 
-What a checkpoint holds is enough: the pass is composed again from its seed, and the batches before the mark are skipped.
+Chunks come from compose.py, which may still be at work on them. With a teacher the answers are in part its own. The
+learning rate falls with the work done, or with the time spent where time is what is short.
 """
 import argparse
 import json
 import os
 import random
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from compose import UNKNOWN, Bag, Composer, Mix, summary
+from backbone import SLOTS
+from compose import UNKNOWN, path_of
 from model import Detector, fresh
 from place import BACKBONE, RUNS
 
-TOKENS = 4_096  # of one batch, padding included
 SMOOTH = 0.02  # label noise: no answer is taken as certain
 CLIP = 1.0
+EASY = 0.115  # a loss, near the least that SMOOTH leaves, below which half of the bags are left out of later passes
+KEPT = 0.999  # of the running mean of weights, which is what a run ends with
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+TOKENS = 32_768 if DEVICE.type == "cuda" else 4_096  # of one batch, padding included
 
 
-def batches_of(bags: list[Bag], rng: random.Random) -> list[list[int]]:
-    """Indexes of bags of like length, at most TOKENS with padding; in random order."""
-    order = sorted(range(len(bags)), key=lambda i: (max(len(ids) for ids in bags[i].windows) // 8, rng.random()))
-    batches: list[list[int]] = [[]]
-    longest = windows = 0
-    for i in order:
-        length = max(len(ids) for ids in bags[i].windows) + 3
-        if batches[-1] and (windows + len(bags[i].windows)) * max(longest, length) > TOKENS:
-            batches.append([])
-            longest = windows = 0
-        batches[-1].append(i)
-        longest = max(longest, length)
-        windows += len(bags[i].windows)
-    rng.shuffle(batches)
-    return batches
+@dataclass
+class Batch:
+    ids: torch.Tensor  # of all windows
+    owner: torch.Tensor  # the bag of each window
+    answers: torch.Tensor
+    weights: torch.Tensor
+    bags: np.ndarray  # numbers in the chunk
 
 
-def tensors_of(bags: list[Bag], shape: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids of all windows, the bag of each, the answers of each bag, its weight."""
-    rows = [(shape["bos"], shape["slots"][bag.slot], *ids, shape["eos"]) for bag in bags for ids in bag.windows]
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), shape["pad"], dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-    owner = torch.tensor([i for i, bag in enumerate(bags) for _ in bag.windows])
-    answers = torch.tensor([[bag.direct, bag.embedded] for bag in bags], dtype=torch.float32)
-    return ids, owner, answers, torch.tensor([bag.weight for bag in bags])
+class Chunk:
+    def __init__(self, path: Path, shape: dict, wait: float = 600):
+        began = time.monotonic()
+        while not path.exists():
+            if time.monotonic() - began > wait:
+                raise SystemExit(f"{path} did not come; run compose.py")
+            time.sleep(0.2)
+        with np.load(path) as arrays:
+            self.ids, self.lengths, self.owners = arrays["ids"], arrays["lengths"].astype(np.int64), arrays["owners"]
+            self.slots, self.answers, self.weights = arrays["slots"], arrays["answers"], arrays["weights"]
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.first = np.searchsorted(self.owners, np.arange(len(self.slots) + 1))
+        self.longest = np.maximum.reduceat(self.lengths, self.first[:-1])
+        self.shape = shape
+
+    def batches(self, bags: np.ndarray, rng: random.Random) -> list[np.ndarray]:
+        """Bags of like length, at most TOKENS with padding; in random order."""
+        noise = np.array([rng.random() for _ in bags])
+        made: list[list[int]] = [[]]
+        longest = windows = 0
+        for bag in bags[np.lexsort((noise, self.longest[bags] // 8))]:
+            length, count = int(self.longest[bag]) + 3, int(self.first[bag + 1] - self.first[bag])
+            if made[-1] and (windows + count) * max(longest, length) > TOKENS:
+                made.append([])
+                longest = windows = 0
+            made[-1].append(int(bag))
+            longest = max(longest, length)
+            windows += count
+        rng.shuffle(made)
+        return [np.array(batch) for batch in made]
+
+    def batch(self, bags: np.ndarray) -> Batch:
+        windows = [(i, w) for i, bag in enumerate(bags) for w in range(self.first[bag], self.first[bag + 1])]
+        ids = np.full((len(windows), int(self.longest[bags].max()) + 3), self.shape["pad"], dtype=np.int64)
+        for row, (i, window) in enumerate(windows):
+            start, length = self.starts[window], self.lengths[window]
+            ids[row, 0], ids[row, 1] = self.shape["bos"], self.shape["slots"][SLOTS[self.slots[bags[i]]]]
+            ids[row, 2 : 2 + length] = self.ids[start : start + length]
+            ids[row, 2 + length] = self.shape["eos"]
+        owner = torch.tensor([i for i, _ in windows])
+        answers, weights = torch.from_numpy(self.answers[bags]).float(), torch.from_numpy(self.weights[bags])
+        return Batch(torch.from_numpy(ids).to(DEVICE), owner.to(DEVICE), answers.to(DEVICE), weights.to(DEVICE), bags)
 
 
-def loss_of(logits: torch.Tensor, owner: torch.Tensor, answers: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of each head on the strongest window of a bag; a head without an answer does not count."""
-    index = owner[:, None].expand(-1, 2)
-    strongest = torch.full_like(answers, -1e9).scatter_reduce(0, index, logits, "amax")
-    known = (answers != UNKNOWN).float() * weights[:, None]
-    target = answers.clamp(min=0) * (1 - 2 * SMOOTH) + SMOOTH
-    each = F.binary_cross_entropy_with_logits(strongest, target, reduction="none")
-    return (each * known).sum() / known.sum().clamp(min=1)
+def of_bags(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Loss of each bag and head on its strongest window; a head without an answer does not count."""
+    index = batch.owner[:, None].expand(-1, 2)
+    strongest = torch.full_like(batch.answers, -1e9).scatter_reduce(0, index, logits, "amax")
+    target = batch.answers.clamp(min=0) * (1 - 2 * SMOOTH) + SMOOTH
+    return F.binary_cross_entropy_with_logits(strongest, target, reduction="none") * (batch.answers != UNKNOWN) * batch.weights[:, None]
+
+
+def loss_of(model: Detector, teacher: Detector | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What to learn from, and the late head's loss of each bag."""
+    early, late = (logits.float() for logits in model(batch.ids))
+    heads = (batch.answers != UNKNOWN).float()
+    known = (heads * batch.weights[:, None]).sum().clamp(min=1)
+    bags = of_bags(late, batch)
+    of_bag = bags.detach().sum(1) / (heads.sum(1) * batch.weights)
+    hard, hard_early = bags.sum() / known, of_bags(early, batch).sum() / known
+    if teacher is None:
+        soft = F.binary_cross_entropy_with_logits(early, late.detach().sigmoid())
+        return hard + 0.25 * (hard_early + soft), of_bag
+    with torch.no_grad():
+        told = teacher(batch.ids)[1].float().sigmoid()
+    soft = F.binary_cross_entropy_with_logits(late, told)
+    soft_early = F.binary_cross_entropy_with_logits(early, told)
+    return 0.4 * hard + 0.6 * soft + 0.25 * (hard_early + soft_early), of_bag
 
 
 class Half:
     """The model in bfloat16 with its exact weights beside it: the optimiser moves those, the model follows."""
 
-    def __init__(self, model: Detector, rate: float, steps: int):
+    def __init__(self, model: Detector, rate: float):
         self.model = model
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.exact = [p.detach().float().clone().requires_grad_() for p in self.trained]
-        heads = {id(p) for p in (*model.heads.parameters(), *model.middle.parameters())}
+        self.mean = [e.detach().clone() for e in self.exact]
+        heads = {id(p) for p in model.heads()}
         slow = [e for e, p in zip(self.exact, self.trained) if id(p) not in heads]
         fast = [e for e, p in zip(self.exact, self.trained) if id(p) in heads]
-        self.optimiser = torch.optim.AdamW([{"params": slow, "lr": rate}, {"params": fast, "lr": rate * 8}], weight_decay=0.01, foreach=True)
-        warm = max(1, steps // 20)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: min((step + 1) / warm, max(0.02, (steps - step) / max(1, steps - warm))))
-        self.follow()
-
-    def follow(self) -> None:
+        self.rates = (rate, rate * 4)
+        self.optimiser = torch.optim.AdamW([{"params": slow}, {"params": fast}], weight_decay=0.02, foreach=True)
+        self.steps = 0
+        self.frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
         self.model.bfloat16()
-        with torch.no_grad():
-            for p, e in zip(self.trained, self.exact):
-                p.copy_(e)
 
-    def step(self, loss: torch.Tensor) -> None:
+    def step(self, loss: torch.Tensor, progress: float) -> None:
+        """`progress`: the share of the work that is done."""
         loss.backward()
         for p, e in zip(self.trained, self.exact):
             e.grad = p.grad.float() if p.grad is not None else None
             p.grad = None
         torch.nn.utils.clip_grad_norm_(self.exact, CLIP)
+        factor = min((self.steps + 1) / 200, max(0.01, (1 - progress) / 0.95))
+        for group, rate in zip(self.optimiser.param_groups, self.rates):
+            group["lr"] = rate * factor
         self.optimiser.step()
-        self.schedule.step()
+        self.steps += 1
         with torch.no_grad():
-            for p, e in zip(self.trained, self.exact):
-                p.copy_(e)
+            torch._foreach_lerp_(self.mean, self.exact, max(1 - KEPT, 1 / (self.steps + 1)))
+            torch._foreach_copy_(self.trained, self.exact)
+
+    def state(self, mean: bool) -> dict[str, torch.Tensor]:
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        state = dict(self.frozen)
+        for p, e in zip(self.trained, self.mean if mean else self.exact):
+            state[names[id(p)]] = e.detach().cpu().clone()
+        return state
 
 
 def saved(path: Path, value: object) -> None:
@@ -105,42 +158,68 @@ def saved(path: Path, value: object) -> None:
     os.replace(beside, path)
 
 
-def exact_state(model: Detector, half: Half) -> dict[str, torch.Tensor]:
-    names = {id(p): name for name, p in model.named_parameters()}
-    state = {name: value.float() for name, value in model.state_dict().items()}
-    for p, e in zip(half.trained, half.exact):
-        state[names[id(p)]] = e.detach()
-    return state
+def loaded(run: str) -> Detector:
+    held = torch.load(RUNS / run / "model.pt", weights_only=True)
+    state = held["model"]
+    model = Detector(held["shape"], state["first.word.weight"].shape[0], state["first.position.weight"].shape[0])
+    model.load_state_dict(state)
+    return model.eval()
+
+
+class Work:
+    """The order of batches, how much is done, and the mark from which a killed run goes on."""
+
+    def __init__(self, arguments: argparse.Namespace, shape: dict):
+        self.arguments, self.shape = arguments, shape
+        self.began = time.monotonic()
+        self.at = (0, 0, 0)  # pass, chunk, batch
+        self.count = 1  # batches of the chunk
+        self.losses: dict[int, np.ndarray] = {}
+
+    def progress(self) -> float:
+        a = self.arguments
+        if a.seconds:
+            return (time.monotonic() - self.began) / a.seconds
+        return (self.at[0] * a.chunks + self.at[1] + self.at[2] / self.count) / (a.passes * a.chunks)
+
+    def batches(self) -> Iterator[tuple[Chunk, np.ndarray]]:
+        a = self.arguments
+        start = self.at
+        for number in range(start[0], 10_000 if a.seconds else a.passes):
+            for index in range(start[1] if number == start[0] else 0, a.chunks):
+                chunk = Chunk(path_of(a.chunk_seed, index), self.shape)
+                rng = random.Random(a.seed * 100_003 + number * 1_009 + index)
+                batches = chunk.batches(self.wanted(index, len(chunk.slots), rng), rng)
+                self.count = len(batches)
+                for i, bags in enumerate(batches):
+                    if (number, index) == start[:2] and i < start[2]:
+                        continue
+                    if a.seconds and time.monotonic() - self.began > a.seconds:
+                        return
+                    self.at = (number, index, i + 1)
+                    yield chunk, bags
+
+    def wanted(self, index: int, count: int, rng: random.Random) -> np.ndarray:
+        """All bags at first; later half of what was easy is left out."""
+        known = self.losses.setdefault(index, np.ones(count, dtype=np.float32))
+        dice = np.array([rng.random() for _ in range(count)])
+        return np.flatnonzero((known > EASY) | (dice < 0.5))
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
-    parser.add_argument("--bags", type=int, default=40_000)
+    parser.add_argument("--chunks", type=int, default=4)
+    parser.add_argument("--chunk-seed", type=int, default=1)
     parser.add_argument("--passes", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--frozen", type=int, default=3)
+    parser.add_argument("--seconds", type=float, help="instead of passes")
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--teacher", help="a run that answers as well")
+    parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--start", help="a run whose weights to begin with instead of the backbone's")
-    parser.add_argument("--mined", help="a run whose scores of training rows say what is hard")
-    parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=3, help="between checkpoints")
     return parser.parse_args()
-
-
-def mined(run: str | None) -> dict[str, float]:
-    if run is None:
-        return {}
-    with open(RUNS / run / "training.jsonl") as lines:
-        return {row["id"]: max(row["direct"], row["embedded"]) for row in map(json.loads, lines)}
-
-
-def triggers(run: str | None) -> dict[str, list[str]]:
-    if run is None:
-        return {}
-    found = json.loads((RUNS / run / "triggers.json").read_text())
-    return {slot: [word for word, _ in pairs] for slot, pairs in found.items()}
 
 
 def main() -> None:
@@ -150,59 +229,44 @@ def main() -> None:
     folder = RUNS / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "arguments.json").write_text(json.dumps(vars(arguments), indent=1))
+    model = fresh(torch.load(BACKBONE / "encoder.pt", weights_only=True), arguments.layers)
+    model.freeze()
+    teacher = loaded(arguments.teacher).to(DEVICE).bfloat16() if arguments.teacher else None
+    work = Work(arguments, model.shape)
     mark = folder / "checkpoint.pt"
-    checkpoint = torch.load(mark, weights_only=True) if mark.exists() else None
-
-    backbone = torch.load(BACKBONE / "encoder.pt", weights_only=True)
-    model = fresh(backbone)
-    if arguments.start:
-        model.load_state_dict(torch.load(RUNS / arguments.start / "model.pt", weights_only=True)["model"])
+    checkpoint = torch.load(mark, weights_only=True, map_location="cpu") if mark.exists() else None
     if checkpoint:
         model.load_state_dict(checkpoint["model"])
-    model.freeze(arguments.frozen)
-    half = None
-    scores, words = mined(arguments.mined), triggers(arguments.debias)
-    for number in range(arguments.passes):
-        seed = arguments.seed * 1_000 + number
-        bags = Composer(Mix(bags=arguments.bags), seed, scores, words).compose()
-        batches = batches_of(bags, random.Random(seed))
-        print(f"pass {number}: {summary(bags)}; {len(batches)} batches", flush=True)
-        if half is None:
-            half = Half(model, arguments.rate, len(batches) * arguments.passes)
-            if checkpoint:
-                half.optimiser.load_state_dict(checkpoint["optimiser"])
-                half.schedule.load_state_dict(checkpoint["schedule"])
-        if checkpoint and checkpoint["pass"] > number:
-            continue
-        done = checkpoint["batch"] if checkpoint and checkpoint["pass"] == number else 0
-        run_pass(model, half, bags, batches, number, done, arguments.minutes, mark)
-        checkpoint = None
-    assert half is not None
-    saved(folder / "model.pt", {"model": exact_state(model, half), "shape": model.shape})
+        work.at = tuple(checkpoint["at"])
+    half = Half(model.to(DEVICE), arguments.rate)
+    if checkpoint:
+        half.optimiser.load_state_dict(checkpoint["optimiser"])
+        half.steps = checkpoint["steps"]
+        half.mean = [m.to(DEVICE) for m in checkpoint["mean"]]
+    run(half, teacher, work, arguments.minutes * 60, mark)
+    saved(folder / "model.pt", {"model": half.state(mean=True), "shape": model.shape})
     print("done", flush=True)
 
 
-def run_pass(model: Detector, half: Half, bags: list[Bag], batches: list[list[int]], number: int, done: int, minutes: float, mark: Path) -> None:
-    model.train()
+def run(half: Half, teacher: Detector | None, work: Work, every: float, mark: Path) -> None:
+    half.model.train()
     last = said = time.monotonic()
-    losses: list[float] = []
+    losses: list[torch.Tensor] = []
     windows = 0
-    for index, batch in enumerate(batches):
-        if index < done:
-            continue
-        torch.manual_seed(number * 1_000_003 + index)
-        ids, owner, answers, weights = tensors_of([bags[i] for i in batch], model.shape)
-        loss = loss_of(model(ids).float(), owner, answers, weights)
-        half.step(loss)
-        losses.append(loss.item())
-        windows += len(ids)
+    for chunk, bags in work.batches():
+        torch.manual_seed(half.steps)
+        batch = chunk.batch(bags)
+        loss, of_bag = loss_of(half.model, teacher, batch)
+        half.step(loss, work.progress())
+        losses.append(of_bag.mean())
+        work.losses[work.at[1]][bags] = of_bag.cpu().numpy()
+        windows += len(batch.ids)
         now = time.monotonic()
-        if now - said > 60:
-            print(f"{time.strftime('%H:%M:%S')} {index + 1}/{len(batches)} loss {np.mean(losses):.4f}, {windows / (now - said):.1f} windows/s", flush=True)
+        if now - said > 20:
+            print(f"{time.strftime('%H:%M:%S')} {work.at} {work.progress():.2f} step {half.steps} loss {torch.stack(losses).mean():.4f}, {windows / (now - said):.0f} windows/s", flush=True)
             said, losses, windows = now, [], 0
-        if now - last > minutes * 60 or index + 1 == len(batches):
-            saved(mark, {"model": exact_state(model, half), "optimiser": half.optimiser.state_dict(),
-                         "schedule": half.schedule.state_dict(), "pass": number, "batch": index + 1})
+        if now - last > every:
+            saved(mark, {"model": half.state(mean=False), "mean": half.mean, "optimiser": half.optimiser.state_dict(), "steps": half.steps, "at": work.at})
             last = now
 
 

@@ -3,8 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# On the pooled vector only: inside the layers it costs an eighth of the time, and one pass does not overfit.
-DROPOUT = 0.1
+from backbone import whole
+
+DROPOUT = 0.1  # of the pooled vectors
+EARLY = 2  # layers below the early head
 
 
 class Layer(nn.Module):
@@ -24,16 +26,46 @@ class Layer(nn.Module):
         batch, length, width = x.shape
         split = lambda y: y.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
         query, key, value = split(self.query(x)), split(self.key(x)), split(self.value(x))
-        # By hand: at 128 tokens the matrices are small, and the export keeps the same five operations.
-        scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
-        mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        else:
+            # By hand: at this length the matrices are small, and the export keeps these five operations.
+            scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
+            mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value
         mixed = mixed.transpose(1, 2).reshape(batch, length, width)
         x = self.attention_norm(x + self.attention_out(mixed))
         return self.output_norm(x + self.down(F.gelu(self.up(x))))
 
 
-class Encoder(nn.Module):
-    """Token ids to one vector a token."""
+class Head(nn.Module):
+    """Logits of `direct` and `embedded` from the vectors of a window: their mean and their maximum."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.middle = nn.Linear(2 * width, inner)
+        self.out = nn.Linear(inner, 2)
+
+    def forward(self, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        mean = (x * real).sum(1) / real.sum(1)
+        top = (x + (real - 1) * 1e4).amax(1)
+        pooled = F.dropout(torch.cat([mean, top], dim=-1), DROPOUT, self.training)
+        return self.out(F.gelu(self.middle(pooled)))
+
+
+def bias_of(ids: torch.Tensor, pad: int) -> torch.Tensor:
+    return (ids == pad).to(torch.float32)[:, None, None, :] * -1e4
+
+
+def real_of(ids: torch.Tensor, pad: int, like: torch.Tensor) -> torch.Tensor:
+    return (ids != pad).unsqueeze(-1).to(like.dtype)
+
+
+def layers_of(shape: dict, count: int) -> nn.ModuleList:
+    return nn.ModuleList(Layer(shape["width"], shape["heads"], shape["inner"], shape["epsilon"]) for _ in range(count))
+
+
+class First(nn.Module):
+    """The vocabulary and the lowest layers with the early head: what every window goes through."""
 
     def __init__(self, shape: dict, vocabulary: int, positions: int):
         super().__init__()
@@ -41,53 +73,66 @@ class Encoder(nn.Module):
         self.word = nn.Embedding(vocabulary, shape["width"])
         self.position = nn.Embedding(positions, shape["width"])
         self.norm = nn.LayerNorm(shape["width"], eps=shape["epsilon"])
-        self.layers = nn.ModuleList(
-            Layer(shape["width"], shape["heads"], shape["inner"], shape["epsilon"]) for _ in range(shape["layers"])
-        )
-        self.frozen = 0
+        self.layers = layers_of(shape, EARLY)
+        self.head = Head(shape["width"], 96)
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        bias = (ids == self.pad).to(torch.float32)[:, None, None, :] * -1e4
-        x = self.norm(self.word(ids) + self.position.weight[: ids.shape[1]])
-        for index, layer in enumerate(self.layers):
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, bias = self.norm(self.word(ids) + self.position.weight[: ids.shape[1]]), bias_of(ids, self.pad)
+        for layer in self.layers:
             x = layer(x, bias)
-            if index + 1 == self.frozen:
-                x = x.detach()
-        return x
+        return x, self.head(x, real_of(ids, self.pad, x))
+
+
+class Second(nn.Module):
+    """The layers above and the head that decides: for what the first part leaves open."""
+
+    def __init__(self, shape: dict):
+        super().__init__()
+        self.pad = shape["pad"]
+        self.layers = layers_of(shape, shape["layers"] - EARLY)
+        self.head = Head(shape["width"], 192)
+
+    def forward(self, x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        bias = bias_of(ids, self.pad)
+        for layer in self.layers:
+            x = layer(x, bias)
+        return self.head(x, real_of(ids, self.pad, x))
 
 
 class Detector(nn.Module):
-    """Logits of `direct` and `embedded` for each window."""
+    """Both parts; of each window the early logits and the late ones."""
 
     def __init__(self, shape: dict, vocabulary: int, positions: int = 512):
         super().__init__()
-        width = shape["width"]
         self.shape = shape
-        self.encoder = Encoder(shape, vocabulary, positions)
-        self.middle = nn.Linear(2 * width, 192)
-        self.heads = nn.Linear(192, 2)
+        self.first = First(shape, vocabulary, positions)
+        self.second = Second(shape)
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.encoder(ids)
-        real = (ids != self.encoder.pad).unsqueeze(-1).to(x.dtype)
-        mean = (x * real).sum(1) / real.sum(1)
-        top = (x + (real - 1) * 1e4).amax(1)
-        pooled = F.dropout(torch.cat([mean, top], dim=-1), DROPOUT, self.training)
-        return self.heads(F.gelu(self.middle(pooled)))
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, early = self.first(ids)
+        return early, self.second(x, ids)
 
-    def freeze(self, layers: int) -> None:
-        """Holds the vocabulary and the lowest layers still; the slots' own tokens are held with them."""
-        encoder = self.encoder
-        encoder.frozen = layers
-        for part in (encoder.word, encoder.position, encoder.norm, *encoder.layers[:layers]):
+    def heads(self) -> list[nn.Parameter]:
+        return [*self.first.head.parameters(), *self.second.head.parameters()]
+
+    def freeze(self) -> None:
+        """Holds the vocabulary still: what other languages have in common with English stays as it was."""
+        for part in (self.first.word, self.first.position, self.first.norm):
             part.requires_grad_(False)
 
 
-def fresh(backbone: dict) -> Detector:
-    """A detector on the backbone that backbone.py made; the heads start at random, so seed before."""
-    vocabulary = backbone["state"]["word"].shape[0]
-    positions = backbone["state"]["position"].shape[0]
-    model = Detector(backbone["shape"], vocabulary, positions)
-    state = {("word.weight" if k == "word" else "position.weight" if k == "position" else k): v for k, v in backbone["state"].items()}
-    model.encoder.load_state_dict(state)
+def fresh(backbone: dict, layers: int) -> Detector:
+    """A detector on the lowest layers of the backbone; its heads start at random, so seed before."""
+    shape = {**backbone["shape"], "layers": layers}
+    state = whole(backbone["state"])
+    model = Detector(shape, state["word"].shape[0], state["position"].shape[0])
+    named = {"first.word.weight": state["word"], "first.position.weight": state["position"],
+             "first.norm.weight": state["norm.weight"], "first.norm.bias": state["norm.bias"]}
+    for name, value in state.items():
+        _, _, rest = name.partition("layers.")
+        number, _, part = rest.partition(".")
+        if rest and int(number) < layers:
+            named[f"first.layers.{number}.{part}" if int(number) < EARLY else f"second.layers.{int(number) - EARLY}.{part}"] = value
+    missing, unexpected = model.load_state_dict(named, strict=False)
+    assert not unexpected and all(".head." in name for name in missing), (missing, unexpected)
     return model

@@ -1,4 +1,4 @@
-"""Texts to windows of token ids, exactly as at run time: 128 ids with the frame, a step of 96."""
+"""Texts to windows of token ids, exactly as at run time: at most 144 ids with the frame, as few windows as will do."""
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from tokenizers import Tokenizer
 from backbone import TOKENIZER
 from place import BACKBONE
 
-LENGTH = 128
-STEP = 96
+LENGTH = 144
 FRAME = 3  # start, slot, end
 BODY = LENGTH - FRAME
+OVERLAP = 24  # at least, of neighbouring windows
+OWN = 20  # what a sentence of ours counts for: it is drawn often, a row once
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,11 @@ class Window:
 
 
 def spans_of(count: int) -> list[tuple[int, int]]:
-    """Where windows begin and end in a text of `count` tokens; the last one is moved back so that it is full."""
+    """Where windows begin and end in a text of `count` tokens: full windows, spread evenly over the text."""
     if count <= BODY:
         return [(0, count)]
-    starts = list(range(0, count - BODY, STEP)) + [count - BODY]
+    gaps = -(-(count - BODY) // (BODY - OVERLAP))
+    starts = [i * (count - BODY) // gaps for i in range(gaps + 1)]
     return [(start, start + BODY) for start in starts]
 
 
@@ -63,9 +65,12 @@ def count_pieces(texts: Iterable[str]) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    from languages import files
     from rows import training_rows
 
     BACKBONE.mkdir(parents=True, exist_ok=True)
+    own = [line for sections in files().values() for lines in sections.values() for line in lines]
     counted = count_pieces(text for row in training_rows() for text in (row.plain, *(h.text for h in row.hidden)))
+    counted += count_pieces(own) * OWN
     np.save(BACKBONE / "piece-counts.npy", counted)
     print(f"{int((counted > 0).sum())} of {len(counted)} pieces occur in the training texts")

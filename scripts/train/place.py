@@ -7,6 +7,8 @@ WORK = Path(os.environ.get("LIMEN_TRAIN") or CACHE / "train")
 PACKAGES = WORK / "packages"
 BACKBONE = WORK / "backbone"
 VIEWS = WORK / "views"
+ROWS = WORK / "rows"
+CHUNKS = WORK / "chunks"
 RUNS = WORK / "runs"
 
 

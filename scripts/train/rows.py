@@ -6,10 +6,11 @@ taken out by a hash of its id and used for thresholds together with `calibration
 import gzip
 import hashlib
 import json
+import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from place import VIEWS, data_folder
+from place import ROWS, VIEWS, data_folder
 
 TRAINING = ("train", "train_extra")
 # Sets whose rows the trainer refuses to open.
@@ -31,16 +32,16 @@ class Hidden:
 class Row:
     id: str
     plain: str
-    hidden: tuple[Hidden, ...]
     label: str
     slot: str
-    span: tuple[int, int] | None
     lang: str
     script: str
     kind: str
     family: str
     source: str
     transform: str
+    hidden: tuple[Hidden, ...]
+    span: tuple[int, int] | None
     weak: bool
 
 
@@ -56,8 +57,8 @@ def is_held(identity: str, label: str, slot: str) -> bool:
 SLOT_OF = {"user": "user", "tool": "tool", "document": "document", "system": "document"}
 
 
-def rows_of(name: str) -> Iterator[Row]:
-    """All rows of a set, in order, with their readings."""
+def merged(name: str) -> Iterator[Row]:
+    """All rows of a set of the data folder, in order, with their readings."""
     folder = data_folder()
     path = folder / f"{name}.jsonl.gz"
     if not path.exists():
@@ -78,6 +79,24 @@ def rows_of(name: str) -> Iterator[Row]:
             )
 
 
+def rows_of(name: str) -> Iterator[Row]:
+    """All rows of a set, in order, out of the work folder."""
+    with lzma.open(ROWS / f"{name}.jsonl.xz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            *first, hidden, span, weak = json.loads(line)
+            yield Row(*first, hidden=tuple(Hidden(*h) for h in hidden), span=span and tuple(span), weak=weak)
+
+
+def pack(name: str) -> None:
+    ROWS.mkdir(parents=True, exist_ok=True)
+    with lzma.open(ROWS / f"{name}.tmp", "wt", preset=4, encoding="utf-8") as out:
+        for r in merged(name):
+            hidden = [[h.text, h.share] for h in r.hidden]
+            row = [r.id, r.plain, r.label, r.slot, r.lang, r.script, r.kind, r.family, r.source, r.transform, hidden, r.span, r.weak]
+            out.write(json.dumps(row, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\x85", "\\u0085") + "\n")
+    (ROWS / f"{name}.tmp").rename(ROWS / f"{name}.jsonl.xz")
+
+
 def training_rows() -> Iterator[Row]:
     for name in TRAINING:
         for row in rows_of(name):
@@ -90,3 +109,8 @@ def held_rows() -> Iterator[Row]:
     for row in rows_of("train_extra"):
         if is_held(row.id, row.label, row.slot):
             yield row
+
+
+if __name__ == "__main__":
+    for views in sorted(VIEWS.glob("*.jsonl")):
+        pack(views.stem)

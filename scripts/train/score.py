@@ -1,12 +1,10 @@
-"""Scores of an int8 file: for `scripts/eval --scores`, or of training rows, so that the next pass can prefer what is hard.
+"""Scores of a run's int8 files, for `scripts/eval --scores`: rows that are measured or set thresholds -> scores.jsonl
 
-    LIMEN_DATA=... python score.py RUN                rows that are measured or set thresholds -> scores.jsonl
-    LIMEN_DATA=... python score.py RUN --training N   N training rows, drawn by a hash of their id -> training.jsonl
+    python score.py RUN [--exact]
 
 A row's score is its strongest window, over the plain reading in its slot and the decoded ones as hidden text.
 """
 import argparse
-import hashlib
 import json
 import os
 import time
@@ -15,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from export import session, torch
+import torch
+
+from export import Exact, Files
+from fit import DEVICE
 from pieces import tokenizer, windows_of
 from place import RUNS
-from rows import Row, held_rows, rows_of, training_rows
+from rows import Row, held_rows, rows_of
+
+Judge = Exact | Files
 
 SETS = ("calibration", "dev_extra", "notinject", "wildguard_benign", "spikee", "xstest", "deepset", "jbb", "mitre_frr",
         "cyberseceval_multilingual", "bipia_in_context", "qualifire_even", "dolly", "dev")
 HIDDEN = 4  # decoded readings of one row
-BATCH = 24
 
 
 def measured(sets: Iterable[str]) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -31,12 +33,6 @@ def measured(sets: Iterable[str]) -> Iterator[tuple[str, Iterable[Row]]]:
     yield "held", held_rows()
     for name in sets:
         yield name, rows_of(name)
-
-
-def sampled(count: int, of: int = 132_000) -> Iterator[Row]:
-    for row in training_rows():
-        if int.from_bytes(hashlib.sha256(b"mine" + row.id.encode()).digest()[:4], "big") / 2**32 < count / of:
-            yield row
 
 
 def spread(windows: list, most: int) -> list:
@@ -47,31 +43,34 @@ def spread(windows: list, most: int) -> list:
     return windows[:first] + [windows[i] for i in np.linspace(first, len(windows) - 1, most - first, dtype=int)]
 
 
-def strongest(folder: Path, rows: Iterable[Row], most: int, threads: int) -> dict[str, np.ndarray]:
-    """Logits of the strongest window for each head. Windows of like length run together."""
-    shape = torch.load(folder / "model.pt", weights_only=True, mmap=True)["shape"]
-    run, cut = session(folder / "model.onnx", threads), tokenizer()
-    began = time.process_time()
+def strongest(judge: Judge, shape: dict, rows: Iterable[Row], most: int) -> dict[str, np.ndarray]:
+    """Logits of the strongest window of each row: late direct, late embedded, early direct, early embedded."""
+    cut = tokenizer()
+    began = time.monotonic()
     best: dict[str, np.ndarray] = {}
-    jobs: list[tuple[int, str, list[int]]] = []
+    texts: list[tuple[str, str, str]] = []
     for row in rows:
-        best[row.id] = np.full(2, -30.0)
-        for text, slot in [(row.plain, row.slot), *((h.text, "hidden") for h in row.hidden[:HIDDEN])]:
-            encoding = cut.encode(text, add_special_tokens=False)
+        best[row.id] = np.full(4, -30.0)
+        texts += [(row.id, row.slot, row.plain), *((row.id, "hidden", h.text) for h in row.hidden[:HIDDEN])]
+    jobs: list[tuple[int, str, list[int]]] = []
+    for start in range(0, len(texts), 500):
+        part = texts[start : start + 500]
+        for (name, slot, _), encoding in zip(part, cut.encode_batch([text for *_, text in part], add_special_tokens=False)):
             for window in spread(windows_of(encoding.ids, encoding.offsets), most):
-                jobs.append((len(window.ids), row.id, [shape["bos"], shape["slots"][slot], *window.ids, shape["eos"]]))
-    tokenised = time.process_time() - began
+                jobs.append((len(window.ids), name, [shape["bos"], shape["slots"][slot], *window.ids, shape["eos"]]))
+    tokenised = time.monotonic() - began
     jobs.sort(key=lambda job: job[0])
-    began = time.process_time()
-    for start in range(0, len(jobs), BATCH):
-        chunk = jobs[start : start + BATCH]
+    began = time.monotonic()
+    for start in range(0, len(jobs), judge.batch):
+        chunk = jobs[start : start + judge.batch]
         ids = np.full((len(chunk), len(chunk[-1][2])), shape["pad"], dtype=np.int64)
         for i, (_, _, window) in enumerate(chunk):
             ids[i, : len(window)] = window
-        for (_, name, _), logits in zip(chunk, run.run(None, {"ids": ids})[0]):
+        early, late = judge(ids)
+        for (_, name, _), logits in zip(chunk, np.concatenate([late, early], axis=1)):
             np.maximum(best[name], logits, out=best[name])
-    ran = time.process_time() - began
-    print(f"{len(best)} rows, {len(jobs)} windows: {tokenised:.0f} s of tokens, {ran:.0f} s of the encoder, {1e3 * ran / max(1, len(jobs)):.1f} ms a window", flush=True)
+    ran = time.monotonic() - began
+    print(f"{len(best)} rows, {len(jobs)} windows: {tokenised:.0f} s of tokens, {ran:.0f} s of the encoder, {1e3 * ran / max(1, len(jobs)):.2f} ms a window", flush=True)
     return best
 
 
@@ -79,23 +78,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--training", type=int, default=0)
+    parser.add_argument("--exact", action="store_true", help="the weights before rounding, on an accelerator if there is one")
     parser.add_argument("--sets", nargs="*", default=SETS)
     arguments = parser.parse_args()
     folder = RUNS / arguments.run
-    training = arguments.training > 0
-    path = folder / ("training.jsonl" if training else "scores.jsonl")
-    # Scores of an older file of weights are not scores of this one.
-    if path.exists() and path.stat().st_mtime < (folder / "model.onnx").stat().st_mtime:
+    shape = torch.load(folder / "model.pt", weights_only=True, mmap=True)["shape"]
+    judge: Judge = Exact(arguments.run, DEVICE) if arguments.exact else Files(folder, arguments.threads)
+    path = folder / ("exact.jsonl" if arguments.exact else "scores.jsonl")
+    # Scores of older weights are not scores of these.
+    if path.exists() and path.stat().st_mtime < (folder / ("model.pt" if arguments.exact else "second.onnx")).stat().st_mtime:
         path.unlink()
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     known = {json.loads(line)["id"] for line in lines}
-    parts = [("training", sampled(arguments.training))] if training else measured(arguments.sets)
-    for name, rows in parts:
-        best = strongest(folder, (row for row in rows if row.id not in known), 3 if training else 24, arguments.threads)
+    for name, rows in measured(arguments.sets):
+        best = strongest(judge, shape, (row for row in rows if row.id not in known), 24)
         for identity, logits in best.items():
-            direct, embedded = (1 / (1 + np.exp(-logits.astype(np.float64)))).tolist()
-            lines.append(json.dumps({"id": identity, "direct": round(direct, 6), "embedded": round(embedded, 6)}) + "\n")
+            scores = (1 / (1 + np.exp(-logits.astype(np.float64)))).round(6).tolist()
+            lines.append(json.dumps({"id": identity, **dict(zip(("direct", "embedded", "early_direct", "early_embedded"), scores))}) + "\n")
         beside = path.with_suffix(".tmp")
         beside.write_text("".join(lines))
         os.replace(beside, path)
