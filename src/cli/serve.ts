@@ -16,7 +16,8 @@ import { ownLabel } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { LimenError, type Problem } from "../core/errors.ts";
 import type { PolicySet } from "../core/policy.ts";
-import { type ExchangeRecord, RULES_ALONE } from "../core/record.ts";
+import type { ExchangeRecord } from "../core/record.ts";
+import type { IngressSettings } from "../core/settings.ts";
 import { createEgress } from "../egress/egress.ts";
 import { failureOf, StatusError } from "../envoy/call.ts";
 import { BoundaryServer } from "../envoy/server.ts";
@@ -32,6 +33,7 @@ import {
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { systemClock } from "./clock.ts";
+import { type Detector, openDetector, statsOf } from "./detector.ts";
 import { packageVersion } from "./version.ts";
 
 type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: string) => void };
@@ -123,14 +125,16 @@ class Service {
       this.#closers.push(() => watchdog.close());
       // Certificates that cannot serve stop the start before anything is written.
       const ports = this.#config.listen.map((listen) => this.#prepare(listen));
+      const detector = await this.#openDetector();
       const audit = await this.#openAudit();
-      const policy = await this.#openPolicies(audit);
-      const metrics = this.#createMetrics(audit, policy);
+      const policy = await this.#openPolicies(audit, detector);
+      const rooms = { audit, detector, policy };
+      const metrics = this.#createMetrics(rooms);
       this.#metrics = metrics;
-      const server = this.#createServer(audit, policy.store, metrics);
+      const server = this.#createServer(rooms, metrics);
       this.#server = server;
       // Opened before and closed after the server, so that it can say `starting` and `draining`.
-      await this.#openAdmin(audit, policy, metrics, server);
+      await this.#openAdmin(rooms, metrics, server);
       await this.#openServer(server, ports);
     } catch (error) {
       await this.#close();
@@ -148,6 +152,14 @@ class Service {
 
   async #close(): Promise<void> {
     for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+
+  async #openDetector(): Promise<Detector> {
+    const detector = await openDetector(this.#config.detection, this.#clock);
+    const { scorer } = detector;
+    if (scorer === undefined) this.#log("detector_off");
+    else this.#closers.push(() => scorer.close());
+    return detector;
   }
 
   async #openAudit(): Promise<AuditLog> {
@@ -185,13 +197,13 @@ class Service {
     if ((mode & 0o006) !== 0) this.#log("key_exposed", { file: ownLabel(file) });
   }
 
-  async #openPolicies(audit: AuditLog): Promise<LivePolicies> {
+  async #openPolicies(audit: AuditLog, detector: Detector): Promise<LivePolicies> {
     const live: LivePolicies = { store: undefined as never, sinceMs: 0, reloadFailed: false };
     const announce = ({ digest, names }: PolicySet): void => {
       live.sinceMs = this.#clock.monotonicMs();
       live.reloadFailed = false;
       // Cannot reject; a log that does not take it refuses every exchange as well.
-      const record = { type: "config.activated", digest, names, detector: RULES_ALONE } as const;
+      const record = { type: "config.activated", digest, names, detector: detector.entry } as const;
       void audit.appendPatiently([record]);
     };
     const listener = (event: PolicyEvent): void => {
@@ -208,7 +220,11 @@ class Service {
         });
       }
     };
-    const factories = { ingress: createIngress, egress: createEgress, action: createAction };
+    const factories = {
+      ingress: (settings: IngressSettings) => createIngress(settings, detector.scorer),
+      egress: createEgress,
+      action: createAction,
+    };
     const store = await openPolicyStore({
       paths: this.#config.policies,
       factories,
@@ -224,7 +240,7 @@ class Service {
     return live;
   }
 
-  #createMetrics(audit: AuditLog, policy: LivePolicies): Metrics {
+  #createMetrics({ audit, detector, policy }: Rooms): Metrics {
     return createMetrics({
       version: ownLabel(packageVersion()),
       audit: () => {
@@ -238,14 +254,7 @@ class Service {
         ageSeconds: (this.#clock.monotonicMs() - policy.sinceMs) / 1000,
         reloadFailed: policy.reloadFailed,
       }),
-      detector: () => ({
-        digest: RULES_ALONE.injection,
-        texts: 0,
-        cached: 0,
-        windows: 0,
-        cleared: 0,
-        queued: 0,
-      }),
+      detector: () => ({ digest: detector.entry.injection, ...statsOf(detector) }),
       tls: () => ({
         expirySeconds: Math.min(...this.#tlsPorts.map((port) => port.expirySeconds)),
         reloadFailed: this.#tlsPorts.some((port) => port.reloadFailed),
@@ -254,7 +263,7 @@ class Service {
     });
   }
 
-  #createServer(audit: AuditLog, policies: PolicyStore, metrics: Metrics): BoundaryServer {
+  #createServer({ audit, detector, policy }: Rooms, metrics: Metrics): BoundaryServer {
     const recorded = (record: ExchangeRecord): void => {
       if (record.type === "request.decision") metrics.countDecision(record);
       else metrics.countOutcome(record);
@@ -268,10 +277,10 @@ class Service {
       trust: this.#config.trust,
       callFailed: (error) => this.#callFailed(error, metrics),
       exchangeDeps: () => ({
-        policies: policies.current(),
+        policies: policy.store.current(),
         recorder: audit,
         clock: this.#clock,
-        detector: RULES_ALONE,
+        detector: detector.entry,
         recorded,
       }),
     });
@@ -326,8 +335,7 @@ class Service {
   }
 
   async #openAdmin(
-    audit: AuditLog,
-    policy: LivePolicies,
+    { audit, detector, policy }: Rooms,
     metrics: Metrics,
     server: BoundaryServer,
   ): Promise<void> {
@@ -345,7 +353,7 @@ class Service {
         return {
           version: ownLabel(packageVersion()),
           policy: { digest, names, reload_failed: policy.reloadFailed },
-          detector: RULES_ALONE,
+          detector: detector.entry,
           audit: { size, checkpoint: checkpoint.size, vkey: ownLabel(vkey) },
           exchanges_open: server.open,
         };
@@ -362,6 +370,13 @@ function openFilesLimit(): number {
   const limits = existsSync(file) ? readFileSync(file, "utf8") : "";
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 }
+
+/** What is open beside the server. */
+type Rooms = {
+  readonly audit: AuditLog;
+  readonly detector: Detector;
+  readonly policy: LivePolicies;
+};
 
 /** What is in force, and since when. */
 type LivePolicies = { store: PolicyStore; sinceMs: number; reloadFailed: boolean };

@@ -17,6 +17,10 @@ export const MESSAGES = {
   },
   service_stopped: { level: "info", text: "stopped" },
   default_policy: { level: "warn", text: "no policy is configured, the built-in one is in force" },
+  detector_off: {
+    level: "warn",
+    text: "the learned detector is switched off: injections are looked for by rules alone",
+  },
   policy_swapped: { level: "info", text: "policy set swapped" },
   policy_reload_failed: { level: "warn", text: "policy reload failed, the last good set stays" },
   few_open_files: {
