@@ -33,6 +33,8 @@ const LIMITS = {
   /** Scores that are kept. */
   cached: 16_384,
 };
+/** A call ends by then whatever its deadline; timers hold no more than 24 days. */
+const MAX_WAIT_MS = 600_000;
 /** What a text takes beside its letters, in units. */
 const JOB_UNITS = 256;
 
@@ -138,7 +140,8 @@ class Model implements OpenScorer {
       this.#calls.size >= this.#limits.calls || this.#units + units > this.#limits.units;
     if (isFull) return Promise.resolve(fail("detector_timeout"));
     return new Promise((resolve) => {
-      const cancelDeadline = this.#clock.after(Math.max(0, until - this.#clock.monotonicMs()), () =>
+      const waitMs = Math.min(Math.max(until - this.#clock.monotonicMs(), 0), MAX_WAIT_MS);
+      const cancelDeadline = this.#clock.after(waitMs, () =>
         this.#settle(call, ok(reading.scores())),
       );
       const call: Call = { reading, units, resolve, cancelDeadline };

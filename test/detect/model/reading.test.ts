@@ -1,0 +1,137 @@
+/** What is asked of the threads about a call's texts, in which order, and what the answers come to. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Answer } from "../../../src/detect/model/protocol.ts";
+import { type Errand, Reading, TEXT_LIMIT } from "../../../src/detect/model/reading.ts";
+import { windowsOf } from "../../../src/detect/model/windows.ts";
+
+const GRID = { length: 19, overlap: 4 }; // windows of 16 pieces, a step of 12
+
+/** A text of `n` letters has `n` pieces; a window's score is its first piece. */
+function answer({ question }: Errand): Answer {
+  if (question.kind === "score") {
+    const [direct = 0] = question.pieces;
+    return { kind: "scored", cleared: false, scores: { direct, embedded: 100 } };
+  }
+  const pieces = Uint16Array.from(question.text, (_, i) => i);
+  const edges = windowsOf(pieces.length, GRID).flatMap(({ start, end }) => [start, end]);
+  return { kind: "read", pieces, edges: Int32Array.from(edges), complete: true };
+}
+const job = (length: number) => ({ text: "x".repeat(length), place: "tool" as const });
+const kindsOf = (errands: readonly (Errand | undefined)[]): (string | undefined)[] =>
+  errands.map((errand) => errand?.question.kind);
+
+describe("a reading", () => {
+  it("asks for all windows of a text before the next text", () => {
+    const reading = new Reading([job(20), job(3)], GRID);
+    const asked: string[] = [];
+    for (let errand = reading.next(); errand !== undefined; errand = reading.next()) {
+      const { question } = errand;
+      asked.push(question.kind === "read" ? `read ${question.text.length}` : "score");
+      errand.take(answer(errand));
+    }
+    assert.deepEqual(asked, ["read 20", "score", "score", "read 3", "score"]);
+    assert.equal(reading.isDone, true);
+  });
+
+  it("goes on to the next text while the first is being read", () => {
+    const reading = new Reading([job(20), job(3)], GRID);
+    const errands = [reading.next(), reading.next(), reading.next()];
+    assert.deepEqual(kindsOf(errands), ["read", "read", undefined]);
+    assert.equal(reading.left, 0);
+    errands[1]!.take(answer(errands[1]!));
+    errands[0]!.take(answer(errands[0]!));
+    assert.equal(reading.left, 3);
+    const windows = [reading.next(), reading.next()].map((errand) => errand!.question);
+    assert.ok(
+      windows.every((question) => question.kind === "score" && question.pieces.length === 16),
+    );
+  });
+
+  it("takes the strongest window, the first of equal ones, in whatever order they are answered", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 200 }),
+        fc.infiniteStream(fc.nat()),
+        (length, draws) => {
+          const reading = new Reading([job(length)], GRID);
+          const read = reading.next()!;
+          read.take(answer(read));
+          const open: Errand[] = [];
+          for (let next = reading.next(); next !== undefined; next = reading.next())
+            open.push(next);
+          const last = windowsOf(length, GRID).at(-1)!;
+          while (open.length > 0) {
+            assert.equal(reading.scores()[0]?.complete, false);
+            const [draw = 0] = draws.take(1);
+            const [errand] = open.splice(draw % open.length, 1);
+            errand!.take(answer(errand!));
+          }
+          assert.equal(reading.isDone, true);
+          assert.deepEqual(reading.scores(), [
+            {
+              direct: { score: last.start, span: last },
+              embedded: { score: 100, span: { start: 0, end: Math.min(length, 16) } },
+              complete: true,
+            },
+          ]);
+        },
+      ),
+    );
+  });
+
+  it("is done with texts that have no pieces", () => {
+    const reading = new Reading([job(0), job(0)], GRID);
+    for (const errand of [reading.next()!, reading.next()!]) errand.take(answer(errand));
+    assert.equal(reading.next(), undefined);
+    assert.equal(reading.isDone, true);
+    assert.ok(reading.scores().every(({ complete, direct }) => complete && direct.score === 0));
+  });
+
+  for (const { length, complete } of [
+    { length: TEXT_LIMIT, complete: true },
+    { length: TEXT_LIMIT + 1, complete: false },
+  ]) {
+    it(`calls a text of ${length} units ${complete ? "complete" : "incomplete"}`, () => {
+      const reading = new Reading([job(length)], GRID);
+      const { question, take } = reading.next()!;
+      assert.ok(question.kind === "read" && question.text.length === TEXT_LIMIT);
+      take({ kind: "read", pieces: new Uint16Array(), edges: new Int32Array(), complete: true });
+      assert.equal(reading.scores()[0]?.complete, complete);
+    });
+  }
+
+  it("calls a text incomplete that had more pieces than were read", () => {
+    const reading = new Reading([job(5)], GRID);
+    reading
+      .next()!
+      .take({ kind: "read", pieces: new Uint16Array(), edges: new Int32Array(), complete: false });
+    assert.equal(reading.scores()[0]?.complete, false);
+  });
+
+  it("has nothing left exactly when there is nothing to ask", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: 60 })),
+        fc.infiniteStream(fc.boolean()),
+        (lengths, draws) => {
+          const reading = new Reading(lengths.map(job), GRID);
+          const open: Errand[] = [];
+          while (!reading.isDone) {
+            const asks = reading.left > 0;
+            const [isAnswered = false] = draws.take(1);
+            if (isAnswered && open.length > 0) {
+              const errand = open.pop()!;
+              errand.take(answer(errand));
+              continue;
+            }
+            const errand = reading.next();
+            assert.equal(errand !== undefined, asks);
+            if (errand !== undefined) open.push(errand);
+          }
+          assert.equal(reading.left, 0);
+        },
+      ),
+    );
+  });
+});
