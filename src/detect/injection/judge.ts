@@ -7,6 +7,7 @@ import type { Finding, FindingKind } from "../../core/finding.ts";
 import type { Provenance, Span } from "../../core/segment.ts";
 import { pattern, patternSet, Subject } from "../re2.ts";
 import type { View } from "../view.ts";
+import { FOREIGN_RULES } from "./languages.ts";
 import { type Family, RULES, type Rule, type Scope } from "./rules.ts";
 
 /** Per place of a text: which rules speak, from which score on it is flagged, what it is called. */
@@ -39,8 +40,18 @@ const QUOTED = 0.4;
 const CONTEXT = 200;
 const NEGATION = 40;
 
-const compiled = RULES.map((rule) => ({ rule, pattern: pattern(`(?i)${rule.pattern}`) }));
-const prefilter = patternSet(RULES.map((rule) => `(?i)${rule.pattern}`));
+const caseless = (source: string): string => `(?i)${source}`;
+const compiled = [...RULES, ...FOREIGN_RULES].map((rule) => ({
+  rule,
+  pattern: pattern(caseless(rule.pattern)),
+}));
+const prefilter = patternSet(RULES.map((rule) => caseless(rule.pattern)));
+const foreignPrefilter = patternSet(FOREIGN_RULES.map(({ trigger }) => caseless(trigger)));
+/** Two sets: in one, the many scripts of the second would slow the first down sevenfold. */
+const candidates = (subject: Subject): readonly number[] => [
+  ...prefilter.matching(subject),
+  ...foreignPrefilter.matching(subject).map((index) => RULES.length + index),
+];
 const discussion = pattern(
   "(?i)prompt[- ]injection|jailbreak|attack|malicious|adversar|vulnerab|exploit|owasp|red[- ]team|guardrail|for example|such as|e\\.g\\.|phrases?\\b|called|detect|filter|block|flag",
 );
@@ -64,15 +75,24 @@ function weightOf(rule: Rule, span: Span, text: string): number {
   return discussion.test(new Subject(around)) ? Math.round(rule.weight * QUOTED) : rule.weight;
 }
 
+/** Families whose rules look for the beginning of a sentence: what ends the one before is no part of what they found. */
+const ORDERS: ReadonlySet<Family> = new Set(["override", "extraction"]);
+const SIGNS: ReadonlySet<string> = new Set(" \t\r\n.!?:;,…\"'«»“”„‘’>*#()[]-。！？：；，、「");
+function trimmed(text: string, { start, end }: Span): Span {
+  let begin = start;
+  while (begin < end && SIGNS.has(text.charAt(begin))) begin += 1;
+  return begin === end ? { start, end } : { start: begin, end };
+}
+
 function hitsIn(view: View, scopes: readonly Scope[]): readonly Hit[] {
   const subject = new Subject(view.text);
-  return prefilter
-    .matching(subject)
+  return candidates(subject)
     .flatMap((index) => compiled[index] ?? [])
     .filter(({ rule }) => scopes.includes(rule.scope))
-    .flatMap(({ rule, pattern: found }) =>
-      found
+    .flatMap(({ rule, pattern: sought }) =>
+      sought
         .spans(subject, Number.POSITIVE_INFINITY)
+        .map((found) => (ORDERS.has(rule.family) ? trimmed(view.text, found) : found))
         .map((span) => ({ rule, span, weight: weightOf(rule, span, view.text) }))
         .filter(({ weight }) => weight > 0),
     );
