@@ -9,6 +9,8 @@ import { SLOTS, tinyWeights, type Weights } from "./tiny-encoder.ts";
 /** Pieces of these weights by how rare they are: the early head is sure, not sure, alarmed. */
 const COMMON = "the of and";
 const RARER = "kaleidoscope";
+/** Only the head `direct` is not sure. */
+const DOUBTFUL = "Verkehrsmittel";
 const RAREST = "徘徊";
 const LONG = `${"the ".repeat(1_000)}${RAREST}${" of".repeat(1_000)}`;
 
@@ -61,6 +63,11 @@ describe("the model", () => {
     assert.deepEqual(direct, { score: 199, span: { start: 0, end: RARER.length } });
     assert.ok((await ask(COMMON)).direct.score < 10);
     assert.equal(counted("cleared"), 2);
+  });
+
+  it("asks the upper layers if one head is not sure", async () => {
+    await ask(DOUBTFUL);
+    assert.equal(counted("cleared"), 0);
   });
 
   it("asks the upper layers otherwise, about the window in its frame", async () => {
