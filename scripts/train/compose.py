@@ -51,7 +51,7 @@ class Mix:
 
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
-        "user_benign": 0.21, "user_direct": 0.13, "data_benign": 0.12, "data_embedded": 0.09, "woven": 0.13, "phrases": 0.05, "tongues": 0.14, "frames": 0.08, "tools": 0.06})
+        "user_benign": 0.19, "user_direct": 0.12, "data_benign": 0.12, "data_embedded": 0.08, "woven": 0.12, "phrases": 0.05, "tongues": 0.14, "frames": 0.14, "tools": 0.06})
     prefer: dict[str, float] = field(default_factory=lambda: {
         "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})
@@ -68,6 +68,8 @@ def preference(row: Row, mix: Mix) -> float:
         weight *= 2  # dark subjects without an attack
     if row.kind.startswith("mail") and row.kind != "mail":
         weight *= 1.3
+    if row.label == "benign" and row.slot != "user" and (row.source == "prompts.chat book" or row.lang in ("tl", "zh", "ko", "vi")):
+        weight *= 2.5
     if row.label == "benign" and row.hidden:
         weight *= 3  # decoded readings of attacks are many, of harmless lines few
     if row.weak:
@@ -300,12 +302,17 @@ class Composer:
     def frame(self) -> list[Bag]:
         rng, frames = self.rng, self.frames
         where = rng.random()
-        if where < 0.33:
+        if where < 0.24:
             return self.one(frames.framed(True, rng), "user", 1, UNKNOWN, "frames/harmful")
-        if where < 0.62:
+        if where < 0.3:
+            return self.one(frames.freed(rng), "user", 1, UNKNOWN, "frames/freed")
+        if where < 0.52:
             return self.one(frames.framed(False, rng), "user", 0, 0, "frames/harmless")
-        if where < 0.92:
+        if where < 0.84:
             return self.one(frames.honest(rng), "user", 0, 0, "frames/honest")
+        if where < 0.95:
+            # A system message that nobody pinned stands as a document.
+            return self.one(frames.app(rng), "user" if rng.random() < 0.75 else "document", 0, 0, "frames/app")
         return self.one(frames.wish(rng), "user", 0, 0, "frames/wish")
 
     def tool(self) -> list[Bag]:

@@ -2,9 +2,12 @@
 
 `first.onnx`: `ids` int64 [windows, tokens] -> `vectors` float [windows, tokens, width], `early` [windows, 2].
 `second.onnx`: `vectors`, `ids` -> `late` [windows, 2]. Logits of `direct` and `embedded`.
+`manifest.json` says what the service must know of them; thresholds come later (thresholds.ts): until then nothing speaks.
 Weights of matrices are int8 per output channel, the vocabulary is int8 per piece, activations are quantised as they come.
 """
 import argparse
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from backbone import SLOTS
 from fit import loaded
-from place import RUNS
+from pieces import LENGTH, OVERLAP
+from place import BACKBONE, RUNS
+from vocabulary import packed
 
 LIMIT = 42 * 2**20
 
@@ -45,7 +51,7 @@ def with_small_vocabulary(path: Path) -> None:
 class Files:
     """The two files of a run, as the product runs them."""
 
-    batch = 24
+    batch = 1  # one scale of activations a run: beside another window the same one gets another score
 
     def __init__(self, folder: Path, threads: int = 1):
         options = onnxruntime.SessionOptions()
@@ -81,6 +87,18 @@ def write(part: torch.nn.Module, inputs: dict[str, torch.Tensor], outputs: list[
     whole.unlink()
 
 
+def manifest(folder: Path, shape: dict) -> None:
+    (folder / "vocabulary.bin").write_bytes(packed(json.loads((BACKBONE / "tokenizer.json").read_text())))
+    never = {place: {"direct": 10_000, "embedded": 10_000} for place in SLOTS}
+    told = {
+        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("vocabulary.bin", "first.onnx", "second.onnx")},
+        "shape": {"length": LENGTH, "overlap": OVERLAP, "bos": shape["bos"], "eos": shape["eos"], "slots": shape["slots"]},
+        "clear": 0,
+        "thresholds": dict.fromkeys(("permissive", "balanced", "strict"), never),
+    }
+    (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
@@ -93,6 +111,7 @@ def main() -> None:
     write(model.second, {"vectors": torch.zeros(2, 16, model.shape["width"]), "ids": ids}, ["late"], folder / "second.onnx")
     size = sum((folder / name).stat().st_size for name in ("first.onnx", "second.onnx"))
     assert size <= LIMIT, f"{size} bytes"
+    manifest(folder, model.shape)
     print(f"{size / 1e6:.1f} MB")
 
 

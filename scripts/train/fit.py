@@ -8,7 +8,9 @@ learning rate falls with the work done, or with the time spent where time is wha
 import argparse
 import json
 import os
+import queue
 import random
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +25,12 @@ from compose import UNKNOWN, path_of
 from model import Detector, fresh
 from place import BACKBONE, RUNS
 
-SMOOTH = 0.02  # label noise: no answer is taken as certain
+SMOOTH = 0.005  # label noise: no answer is taken as certain
 CLIP = 1.0
-EASY = 0.115  # a loss, near the least that SMOOTH leaves, below which half of the bags are left out of later passes
+EASY = 0.05  # a loss, near the least that SMOOTH leaves, below which half of the bags are left out of later passes
 KEPT = 0.999  # of the running mean of weights, which is what a run ends with
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-TOKENS = 32_768 if DEVICE.type == "cuda" else 4_096  # of one batch, padding included
+TOKENS = 49_152 if DEVICE.type == "cuda" else 4_096  # of one batch, padding included
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Chunk:
             ids[row, 2 + length] = self.shape["eos"]
         owner = torch.tensor([i for i, _ in windows])
         answers, weights = torch.from_numpy(self.answers[bags]).float(), torch.from_numpy(self.weights[bags])
-        return Batch(torch.from_numpy(ids).to(DEVICE), owner.to(DEVICE), answers.to(DEVICE), weights.to(DEVICE), bags)
+        return Batch(*(t.to(DEVICE, non_blocking=True) for t in (torch.from_numpy(ids), owner, answers, weights)), bags)
 
 
 def of_bags(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -175,6 +177,7 @@ class Work:
         self.at = (0, 0, 0)  # pass, chunk, batch
         self.count = 1  # batches of the chunk
         self.losses: dict[int, np.ndarray] = {}
+        self.told: list[tuple[int, np.ndarray, torch.Tensor]] = []  # not yet in `losses`: asking earlier would stop the device
 
     def progress(self) -> float:
         a = self.arguments
@@ -182,7 +185,8 @@ class Work:
             return (time.monotonic() - self.began) / a.seconds
         return (self.at[0] * a.chunks + self.at[1] + self.at[2] / self.count) / (a.passes * a.chunks)
 
-    def batches(self) -> Iterator[tuple[Chunk, np.ndarray]]:
+    def batches(self) -> Iterator[tuple[tuple[int, int, int], Batch]]:
+        """Each with its place: pass, chunk, batch."""
         a = self.arguments
         start = self.at
         for number in range(start[0], 10_000 if a.seconds else a.passes):
@@ -196,14 +200,35 @@ class Work:
                         continue
                     if a.seconds and time.monotonic() - self.began > a.seconds:
                         return
-                    self.at = (number, index, i + 1)
-                    yield chunk, bags
+                    yield (number, index, i + 1), chunk.batch(bags)
 
     def wanted(self, index: int, count: int, rng: random.Random) -> np.ndarray:
         """All bags at first; later half of what was easy is left out."""
+        told, self.told = self.told, []
+        for chunk, bags, losses in told:
+            self.losses[chunk][bags] = losses.cpu().numpy()
         known = self.losses.setdefault(index, np.ones(count, dtype=np.float32))
         dice = np.array([rng.random() for _ in range(count)])
         return np.flatnonzero((known > EASY) | (dice < 0.5))
+
+
+def ahead(batches: Iterator[tuple[tuple[int, int, int], Batch]]) -> Iterator[tuple[tuple[int, int, int], Batch]]:
+    """The same, made by a thread while the model is at work."""
+    made: queue.Queue = queue.Queue(maxsize=4)
+
+    def make() -> None:
+        try:
+            for pair in batches:
+                made.put(pair)
+            made.put(None)
+        except BaseException as failure:
+            made.put(failure)
+
+    threading.Thread(target=make, daemon=True).start()
+    while (pair := made.get()) is not None:
+        if isinstance(pair, BaseException):
+            raise pair
+        yield pair
 
 
 def parsed() -> argparse.Namespace:
@@ -253,13 +278,13 @@ def run(half: Half, teacher: Detector | None, work: Work, every: float, mark: Pa
     last = said = time.monotonic()
     losses: list[torch.Tensor] = []
     windows = 0
-    for chunk, bags in work.batches():
+    for at, batch in ahead(work.batches()):
+        work.at = at
         torch.manual_seed(half.steps)
-        batch = chunk.batch(bags)
         loss, of_bag = loss_of(half.model, teacher, batch)
         half.step(loss, work.progress())
         losses.append(of_bag.mean())
-        work.losses[work.at[1]][bags] = of_bag.cpu().numpy()
+        work.told.append((at[1], batch.bags, of_bag))
         windows += len(batch.ids)
         now = time.monotonic()
         if now - said > 20:

@@ -27,7 +27,13 @@ def read(path: Path) -> Sections:
 
 
 def files() -> dict[str, Sections]:
-    return {path.stem: read(path) for path in sorted(FOLDER.glob("*.txt"))}
+    """By language; `frames` and `tools` are in English. What stands behind a dash adds to the file before it."""
+    found: dict[str, Sections] = {}
+    for path in sorted(FOLDER.glob("*.txt")):
+        sections = found.setdefault(path.stem.partition("-")[0], {})
+        for name, lines in read(path).items():
+            sections.setdefault(name, []).extend(lines)
+    return found
 
 
 def noise(text: str, rng: random.Random) -> str:
@@ -131,7 +137,10 @@ class Frames:
         self.language = Language(sections)
 
     def framed(self, harmful: bool, rng: random.Random) -> str:
+        """A frame with a wish, or one side of a pair that differs in the wish alone."""
         language = self.language
+        if rng.random() < 0.45:
+            return noise(rng.choice(language.sections["pair"]).split(" || ")[harmful], rng)
         frame = rng.choice(language.sections["frame"]).replace("{do}", rng.choice(language.sections["harmful" if harmful else "harmless"]))
         text = self.filled(frame, rng)
         if harmful and rng.random() < 0.5:
@@ -143,8 +152,19 @@ class Frames:
         self.language.sections["_"] = [text]
         return self.language.line("_", rng)
 
+    def freed(self, rng: random.Random) -> str:
+        """Freed from its rules, whatever is asked next."""
+        language = self.language
+        text = language.line("freed", rng)
+        asked = language.sections["harmless" if rng.random() < 0.4 else "harmful"]
+        return noise(text if rng.random() < 0.6 else language.joined([text, rng.choice(PLAIN).replace("{do}", rng.choice(asked))], rng), rng)
+
     def honest(self, rng: random.Random) -> str:
         return noise(self.language.line("honest_frame", rng), rng)
+
+    def app(self, rng: random.Random) -> str:
+        """What an application sends as its user's message."""
+        return self.language.line("app", rng)
 
     def wish(self, rng: random.Random) -> str:
         """A harmful wish in plain words: another control's matter."""

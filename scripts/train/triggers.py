@@ -2,20 +2,20 @@
 
     python triggers.py RUN        -> triggers.json, the words of each slot with their scores, highest first
 
-The next pass puts them into harmless sentences and prefers harmless rows that have several of them.
+compose.py --debias RUN puts them into harmless sentences and prefers harmless rows that have several of them.
 """
 import argparse
 import json
 
 import numpy as np
 
-from export import session, torch
+from export import Exact
+from fit import DEVICE
 from pieces import tokenizer
 from place import RUNS
 
 FLOOR = 0.15
 MOST = 500
-BATCH = 256
 
 
 def words() -> list[str]:
@@ -28,26 +28,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     arguments = parser.parse_args()
-    folder = RUNS / arguments.run
-    shape = torch.load(folder / "model.pt", weights_only=True, mmap=True)["shape"]
-    run, cut = session(folder / "model.onnx"), tokenizer()
-    every = words()
+    judge, cut, every = Exact(arguments.run, DEVICE), tokenizer(), words()
+    shape = judge.model.shape
     found: dict[str, list[tuple[str, float]]] = {}
     for slot in ("user", "document"):
         scores: list[tuple[str, float]] = []
-        for start in range(0, len(every), BATCH):
-            some = every[start : start + BATCH]
+        for start in range(0, len(every), judge.batch):
+            some = every[start : start + judge.batch]
             rows = [[shape["bos"], shape["slots"][slot], *cut.encode(w, add_special_tokens=False).ids, shape["eos"]] for w in some]
             ids = np.full((len(rows), max(map(len, rows))), shape["pad"], dtype=np.int64)
             for i, row in enumerate(rows):
                 ids[i, : len(row)] = row
-            logits = run.run(None, {"ids": ids})[0]
-            value = logits[:, 0] if slot == "user" else logits.max(1)
+            _, late = judge(ids)
+            value = late[:, 0] if slot == "user" else late.max(1)
             scores += zip(some, (1 / (1 + np.exp(-value))).tolist())
         scores.sort(key=lambda pair: -pair[1])
         found[slot] = [(w, round(s, 3)) for w, s in scores[:MOST] if s > FLOOR]
         print(f"{slot}: {len(found[slot])} of {len(every)} words above {FLOOR}")
-    (folder / "triggers.json").write_text(json.dumps(found, ensure_ascii=False))
+    (RUNS / arguments.run / "triggers.json").write_text(json.dumps(found, ensure_ascii=False))
 
 
 if __name__ == "__main__":
