@@ -9,6 +9,7 @@ import { pattern, patternSet, Subject } from "../re2.ts";
 import type { View } from "../view.ts";
 import { FOREIGN_RULES } from "./languages.ts";
 import { type Family, RULES, type Rule, type Scope } from "./rules.ts";
+import { suffixIn } from "./suffix.ts";
 
 /** Per place of a text: which rules speak, from which score on it is flagged, what it is called. */
 type Slot = {
@@ -60,7 +61,14 @@ const negation = pattern(
   "(?i)\\b(?:not|never|n't|cannot|refuse(?:s|d)?(?: any request)?(?: to)?|avoid|asks? (?:you )?to|tells you to)\\s+(?:\\w+\\s+){0,2}$",
 );
 
-type Hit = { readonly rule: Rule; readonly span: Span; readonly weight: number };
+type Hit = {
+  readonly rule: Pick<Rule, "id" | "family">;
+  readonly span: Span;
+  readonly weight: number;
+};
+
+/** Only people send requests that an optimiser prepared; in data, odd tokens are the rule. */
+const SUFFIX = { rule: { id: "suffix", family: "suffix" }, weight: 8_000 } as const;
 
 /** `"..."`, `'...'`, backticks and typographic quotes or a bracket directly before the match. */
 const isQuoted = (text: string, start: number): boolean =>
@@ -126,7 +134,9 @@ function together(a: Strongest, b: Strongest | undefined, disguise: number): num
 /** The best-supported stretch of one reading, told by its strongest hit; nothing when no rule speaks. */
 export function judgeReading(view: View, provenance: Provenance): Finding | undefined {
   const slot = SLOTS[provenance];
-  const found = stretches(hitsIn(view, slot.scopes));
+  const suffix = provenance === "user" ? suffixIn(view.text) : undefined;
+  const hits = hitsIn(view, slot.scopes);
+  const found = stretches(suffix === undefined ? hits : [...hits, { ...SUFFIX, span: suffix }]);
   const disguise = view.invisible > 0 ? DISGUISE : 0;
   let score = 0;
   let best: Hit | undefined;

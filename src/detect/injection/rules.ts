@@ -11,7 +11,8 @@ export type Family =
   | "exfiltration"
   | "address" // speaks to the machine
   | "secrecy" // keeps its user out
-  | "steering"; // gives it work
+  | "steering" // gives it work
+  | "suffix"; // words that no person types
 
 /**
  * Where a rule speaks. `direct`: whoever writes the text attacks the model; said anywhere it is the same attack.
@@ -88,7 +89,8 @@ export const RULES: readonly Rule[] = [
     id: "new_orders",
     family: "override",
     scope: "direct",
-    weight: 7_000,
+    // People give each other new tasks, too: in tool results it speaks only together with another family.
+    weight: 5_500,
     pattern:
       "\\b(?:your\\s+(?:new|real|actual|true|only|updated)\\s+(?:instructions?|task|objective|goal|mission|purpose|role|directive|orders?)\\s+(?:is|are|will\\s+be)|from\\s+now\\s+on,?\\s+you\\s+(?:will|must|are|shall)\\s+(?:only\\s+|always\\s+|no\\s+longer\\s+)?(?:obey|act|ignore|answer\\s+as|be|have\\s+no|going\\s+to\\s+act))\\b",
   },
