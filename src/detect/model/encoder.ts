@@ -4,7 +4,8 @@
  *
  * One window a run. Activations are quantised with one scale for all that is in a run: beside another window
  * the same one gets another score (half a logit, measured), and nobody's verdict may depend on what others
- * send at the same time.
+ * send at the same time. Full windows lose nothing by it (9 ms alone and in a batch of 8), those of 8 tokens
+ * would take a third.
  */
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { HEADS, type Head, type Place } from "../scorer.ts";

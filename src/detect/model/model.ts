@@ -39,7 +39,7 @@ const MAX_WAIT_MS = 600_000;
 const JOB_UNITS = 256;
 
 export type ModelOptions = {
-  /** Each has the weights in memory once more, about 100 MB. */
+  /** Each has the weights in memory once more, some 130 MB. */
   readonly threads: number;
   readonly clock: Clock;
   readonly limits?: Partial<typeof LIMITS>;

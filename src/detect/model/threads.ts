@@ -129,7 +129,7 @@ export class Threads {
   }
 }
 
-const MEMORY = "run Limen with Node 24.15 or newer and 100 MB of memory for each thread";
+const MEMORY = "run Limen with Node 24.15 or newer and 150 MB of memory for each thread";
 
 const isIdle = (seat: Seat): boolean => seat.isReady && seat.settle === undefined;
 
