@@ -4,18 +4,24 @@
  */
 import { createReadStream, existsSync } from "node:fs";
 import { parseArgs } from "node:util";
+import type { Detection } from "../config.ts";
+import type { Cause } from "../core/cause.ts";
+import type { Clock } from "../core/clock.ts";
 import { Content } from "../core/content.ts";
-import type { TextControl } from "../core/control.ts";
+import type { RequestControl, RequestJudgement, TextControl } from "../core/control.ts";
 import { LimenError } from "../core/errors.ts";
 import { entityOf, type Finding } from "../core/finding.ts";
+import { RULES_ALONE } from "../core/record.ts";
 import { PROVENANCES, type Provenance, type Span } from "../core/segment.ts";
 import type { EgressSettings, IngressSettings } from "../core/settings.ts";
 import { countReadings } from "../detect/injection/detect.ts";
+import type { OpenScorer } from "../detect/scorer.ts";
 import { createEgress } from "../egress/egress.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import { merge } from "../policy/merge.ts";
 import { DEFAULT_POLICY, loadPolicies } from "../policy/store.ts";
 import { systemClock } from "./clock.ts";
+import { openDetector } from "./detector.ts";
 
 const HELP = `limen scan [OPTIONS] [TEXT | FILE... | -]
 
@@ -26,6 +32,7 @@ reads JSON Lines, {"text": "...", "id", "provenance", "direction", "canaries", .
   --policy FILE       the policy to judge by (default: the one that ships with Limen); may be repeated
   --provenance NAME   system, user, assistant, tool, document or hidden (default: user)
   --direction NAME    ingress or egress (default: ingress)
+  --detector WORD     off: injections by the rules alone; or a folder with other weights than those of Limen
   --json              a TEXT is answered with one JSON line
 
 Exit code: 0 done; 1 a line could not be read, or the TEXT was flagged; 2 wrong usage; 3 a file cannot be read.
@@ -61,11 +68,18 @@ type Input = {
 };
 type Defaults = Pick<Input, "provenance" | "direction">;
 
+/** Where policies and weights come from. */
+type Sources = {
+  readonly load: (paths: readonly string[]) => Promise<ScanSettings>;
+  /** Undefined: the rules alone. */
+  readonly open: (detector: string | undefined) => Promise<OpenScorer | undefined>;
+};
+
 /** @param args what follows `scan` */
 export async function scan(
   args: readonly string[],
   io: Io,
-  load: (paths: readonly string[]) => Promise<ScanSettings> = settingsOf,
+  { load = settingsOf, open = weightsOf }: Partial<Sources> = {},
 ): Promise<number> {
   const { values, positionals } = parsed(args);
   if (values.help) {
@@ -75,28 +89,40 @@ export async function scan(
   const { provenance, direction } = values;
   if (!isProvenance(provenance)) throw usage("--provenance", PROVENANCES);
   if (!isDirection(direction)) throw usage("--direction", DIRECTIONS);
-  const scanner = scannerOf(await load(values.policy ?? [DEFAULT_POLICY]));
   const defaults: Defaults = { provenance, direction };
   const [first, ...others] = positionals;
-  if (first !== undefined && first !== "-" && !isFile(first)) {
-    if (others.length > 0) {
-      const fix = "quote the text as one argument";
-      throw new LimenError("usage", { where: "scan", what: "more than one text", fix });
-    }
-    const input: Input = {
-      id: undefined,
-      text: first,
-      ...defaults,
-      canaries: [],
-      comparing: false,
-    };
-    const result = await scanner(input);
+  const isText = first !== undefined && first !== "-" && !isFile(first);
+  if (isText && others.length > 0) {
+    const fix = "quote the text as one argument";
+    throw new LimenError("usage", { where: "scan", what: "more than one text", fix });
+  }
+  const settings = await load(values.policy ?? [DEFAULT_POLICY]);
+  let opened: Promise<OpenScorer | undefined> | undefined;
+  const scanner = scannerOf(settings, () => {
+    opened ??= open(values.detector);
+    return opened;
+  });
+  try {
+    if (!isText) return await scanLines(positionals, io, { scanner, defaults });
+    const result = await scanner({ ...NOTHING_KNOWN, ...defaults, text: first });
     io.stdout(values.json ? `${JSON.stringify(result)}\n` : readable(first, result));
     return result.flagged ? 1 : 0;
+  } finally {
+    await (await opened)?.close();
   }
+}
+
+const NOTHING_KNOWN = { id: undefined, canaries: [], comparing: false } as const;
+
+type Scanner = (input: Input) => Promise<Output>;
+
+async function scanLines(
+  sources: readonly string[],
+  io: Io,
+  { scanner, defaults }: { readonly scanner: Scanner; readonly defaults: Defaults },
+): Promise<number> {
   let failed = false;
-  const sources = positionals.length === 0 ? ["-"] : positionals;
-  for (const source of sources) {
+  for (const source of sources.length === 0 ? ["-"] : sources) {
     for await (const line of lines(source === "-" ? io.stdin : opened(source))) {
       if (line.trim() === "") continue;
       const input = inputOf(line, defaults);
@@ -105,6 +131,13 @@ export async function scan(
     }
   }
   return failed ? 1 : 0;
+}
+
+async function weightsOf(detector: string | undefined): Promise<OpenScorer | undefined> {
+  const kind = detector === "off" ? detector : "default";
+  const model: Detection["model"] =
+    detector === undefined || kind === "off" ? { kind } : { kind: "folder", path: detector };
+  return (await openDetector({ model, threads: undefined }, systemClock())).scorer;
 }
 
 function parsed(args: readonly string[]) {
@@ -116,6 +149,7 @@ function parsed(args: readonly string[]) {
         policy: { type: "string", multiple: true },
         provenance: { type: "string", default: "user" },
         direction: { type: "string", default: "ingress" },
+        detector: { type: "string" },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
@@ -206,8 +240,10 @@ type Output = {
   readonly redacted: string;
   readonly views: number;
   readonly us: number;
+  /** What looked for injections: `rules` alone, or the digest of the detector beside them. Of a request only. */
+  readonly detector?: string;
   readonly coverage: "full" | "partial";
-  readonly cause?: "protected_not_compared";
+  readonly cause?: "protected_not_compared" | Cause;
 };
 
 function printable({ rule, kind, span, score, threshold }: Finding): Output["findings"][number] {
@@ -217,10 +253,23 @@ function printable({ rule, kind, span, score, threshold }: Finding): Output["fin
   return { detector: rule, kind, entity, start, end, score, threshold, flagged };
 }
 
-/** The text of a request with one message: nothing but its text is judged. */
-function ingressFindings(settings: IngressSettings): (input: Input) => Promise<readonly Finding[]> {
-  const control = createIngress({ ...settings, models: [] });
+/** Longest time for one text: nobody waits here but the operator. */
+const LIMIT_MS = 60_000;
+
+/** Asked when the first request comes: answers need no weights. */
+type Weights = () => Promise<OpenScorer | undefined>;
+type Judged = Pick<RequestJudgement, "findings" | "cause"> & { readonly detector?: string };
+
+/** Judges the text of a request with one message: nothing but its text. */
+function ingressJudge(
+  settings: IngressSettings,
+  weights: Weights,
+  clock: Clock,
+): (input: Input) => Promise<Judged> {
+  let control: RequestControl | undefined;
   return async ({ text, provenance }) => {
+    const scorer = await weights();
+    control ??= createIngress({ ...settings, models: [] }, scorer);
     const request = {
       dialect: "openai-chat",
       model: new Content(""),
@@ -235,8 +284,10 @@ function ingressFindings(settings: IngressSettings): (input: Input) => Promise<r
       maxOutputTokens: undefined,
       media: false,
     } as const;
-    const context = { scope: "scan", until: Number.POSITIVE_INFINITY };
-    return (await control.judgeRequest(request, context)).findings;
+    const context = { scope: "scan", until: clock.monotonicMs() + LIMIT_MS };
+    const { findings, cause } = await control.judgeRequest(request, context);
+    const detector = scorer?.digest ?? RULES_ALONE.injection;
+    return { findings, detector, ...(cause === undefined ? {} : { cause }) };
   };
 }
 
@@ -247,9 +298,9 @@ function withCanaries({ egress }: ScanSettings, canaries: readonly string[]): Eg
   return { ...egress, promptLeak: { action, canaries: [...promptLeak.canaries, ...canaries] } };
 }
 
-function scannerOf(settings: ScanSettings): (input: Input) => Promise<Output> {
+function scannerOf(settings: ScanSettings, weights: Weights): Scanner {
   const clock = systemClock();
-  const findIngress = ingressFindings(settings.ingress);
+  const judgeIngress = ingressJudge(settings.ingress, weights, clock);
   let latest = { key: "[]", egress: createEgress(settings.egress) };
   /** Lines come with the same canaries, as a rule: compiled once for a run of them. */
   const egressFor = (canaries: readonly string[]): TextControl => {
@@ -263,9 +314,10 @@ function scannerOf(settings: ScanSettings): (input: Input) => Promise<Output> {
     const egress = egressFor(canaries);
     const startMs = clock.monotonicMs();
     const said = egress.judgeText(text, 0, "ended");
-    const found = direction === "egress" ? said.findings : await findIngress(input);
+    const judged: Judged = direction === "egress" ? said : await judgeIngress(input);
     const us = Math.round((clock.monotonicMs() - startMs) * 1_000);
-    const findings = found.map(printable);
+    const findings = judged.findings.map(printable);
+    const cause = comparing ? "protected_not_compared" : judged.cause;
     const { verdict } = said;
     return {
       ...(id === undefined ? {} : { id }),
@@ -277,8 +329,9 @@ function scannerOf(settings: ScanSettings): (input: Input) => Promise<Output> {
           : applied(text, verdict.kind === "mutate" ? verdict.redactions : []),
       views: direction === "ingress" ? countReadings(text) : 1,
       us,
-      coverage: comparing ? "partial" : "full",
-      ...(comparing ? { cause: "protected_not_compared" } : {}),
+      ...(judged.detector === undefined ? {} : { detector: judged.detector }),
+      coverage: cause === undefined ? "full" : "partial",
+      ...(cause === undefined ? {} : { cause }),
     };
   };
 }
@@ -300,9 +353,11 @@ function applied(
 const INERT = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** The text with carets under what was flagged and dots under what was seen, then the findings in words. */
-function readable(text: string, { findings, redacted, flagged }: Output): string {
+function readable(text: string, { findings, redacted, flagged, detector }: Output): string {
   const marks = Array.from({ length: text.length }, () => " ");
-  for (const finding of findings.toSorted((a, b) => Number(a.flagged) - Number(b.flagged))) {
+  // A score far below its threshold is told and not shown: every text has one.
+  const shown = findings.filter(({ score, threshold }) => 2 * score >= threshold);
+  for (const finding of shown.toSorted((a, b) => Number(a.flagged) - Number(b.flagged))) {
     marks.fill(finding.flagged ? "^" : ".", finding.start, finding.end);
   }
   const out: string[] = [];
@@ -322,7 +377,8 @@ function readable(text: string, { findings, redacted, flagged }: Output): string
       `${is ? "flagged" : "seen"}  ${detector} (${kind})  ${start}-${end}  score ${score}, threshold ${threshold}`,
     );
   }
-  out.push(flagged ? "flagged" : "clean");
+  const by = detector === RULES_ALONE.injection ? " (rules alone)" : "";
+  out.push(`${flagged ? "flagged" : "clean"}${by}`);
   if (redacted !== text) {
     const answer =
       redacted === ""
