@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../src/cli/clock.ts";
 import { FILES } from "../src/detect/model/manifest.ts";
 import { openModel } from "../src/detect/model/model.ts";
-import { Tokenizer } from "../src/detect/model/pieces.ts";
-import { parseVocabulary } from "../src/detect/model/vocabulary.ts";
+import { Tokenizer } from "../src/detect/pieces/tokenizer.ts";
+import { parseVocabulary } from "../src/detect/pieces/vocabulary.ts";
 
 const SHIPPED = fileURLToPath(new URL("../models/injection", import.meta.url));
 const SENTENCES = [

@@ -1,4 +1,4 @@
-"""The tokenizer as the one file that the service reads (src/detect/model/vocabulary.ts says what stands where).
+"""The tokenizer as the one file that the service reads (src/detect/pieces/vocabulary.ts says what stands where).
 With --golden, also what it makes of the texts in a file of the tests.
 
 Pieces go in as sorted bytes, so that the reader builds its trie in one pass. Which characters hang on the one before

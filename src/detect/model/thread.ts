@@ -3,7 +3,7 @@
  * It opens and checks the weights by itself: started again later it may find other files, and must not run.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { Tokenizer } from "./pieces.ts";
+import { Tokenizer } from "../pieces/tokenizer.ts";
 import { type Answer, CLOSE, type Opening, type Question, type ThreadStart } from "./protocol.ts";
 import { type Engine, isProblem, openEngine } from "./weights.ts";
 import { windowsOf } from "./windows.ts";

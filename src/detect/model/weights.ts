@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Problem } from "../../core/errors.ts";
+import { parseVocabulary, type Vocabulary } from "../pieces/vocabulary.ts";
 import { Encoder } from "./encoder.ts";
 import { type FileName, type Manifest, parseManifest, sha256 } from "./manifest.ts";
-import { parseVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 const MANIFEST = "manifest.json";
 const FIX =

@@ -2,7 +2,7 @@
  * The file that `scripts/train/vocabulary.py` makes of a tokenizer: little-endian, in this order: magic,
  * five numbers (pieces, bytes of their text, bytes of the charsmap, ranges, id of what is unknown), a
  * float32 score a piece, three uint32 a range, a uint16 id a piece, a byte of length a piece, the text of
- * the pieces sorted by bytes, the charsmap. It is read once at start; `manifest.ts` has checked its digest.
+ * the pieces sorted by bytes, the charsmap. It is read once at start; `model/weights.ts` has checked its digest.
  */
 import { Charsmap, type GraphemeRange } from "./charsmap.ts";
 import { Trie } from "./trie.ts";

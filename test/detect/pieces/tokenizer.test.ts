@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { type Pieces, Tokenizer } from "../../../src/detect/model/pieces.ts";
-import { parseVocabulary } from "../../../src/detect/model/vocabulary.ts";
+import { type Pieces, Tokenizer } from "../../../src/detect/pieces/tokenizer.ts";
+import { parseVocabulary } from "../../../src/detect/pieces/vocabulary.ts";
 
 type Row = { text: string; ids: number[]; spans: [number, number][] };
 const rows: readonly Row[] = JSON.parse(
-  readFileSync(new URL("pieces.want.json", import.meta.url), "utf8"),
+  readFileSync(new URL("tokenizer.want.json", import.meta.url), "utf8"),
 );
 const file = readFileSync(new URL("../../../models/injection/vocabulary.bin", import.meta.url));
 const vocabulary = parseVocabulary(file)!;
