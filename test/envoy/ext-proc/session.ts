@@ -23,18 +23,20 @@ import { compile } from "../../../src/policy/compile.ts";
 import { parsePolicies } from "../../../src/policy/schema.ts";
 import { NO_TRUST } from "../trust.ts";
 
-export function policySet(text: string): PolicySet {
+/** @param ingress another detector of injections can be given to it */
+export function policySet(text: string, ingress = createIngress): PolicySet {
   const problems: Parameters<typeof parsePolicies>[1] = [];
   const documents = parsePolicies([{ name: "test.yaml", text }], problems);
   assert.deepEqual(problems, []);
-  const factories = { ingress: createIngress, egress: createEgress, action: createAction };
+  const factories = { ingress, egress: createEgress, action: createAction };
   return compile(documents, factories);
 }
 
 /** A policy with this spec (YAML, flow or block). */
-export const policyWith = (spec: string): PolicySet =>
+export const policyWith = (spec: string, ingress = createIngress): PolicySet =>
   policySet(
     `apiVersion: limen.dev/v1alpha1\nkind: BoundaryPolicy\nmetadata: {name: test}\nspec: ${spec}\n`,
+    ingress,
   );
 
 /** The policies with another control at ingress, which is given theirs. */
