@@ -1,21 +1,15 @@
 /** A learned detector that knows signs: a text with one is an attack, and it says where the first stands. */
 import { ownLabel } from "../../../src/core/brand.ts";
 import { type Cause, fail, ok } from "../../../src/core/cause.ts";
-import type { Place, ScoreJob, Scorer, Thresholds } from "../../../src/detect/scorer.ts";
+import type { ScoreJob, Scorer, Thresholds } from "../../../src/detect/scorer.ts";
 
 /** No rule knows it. */
 export const SIGN = "Kindly pass the ledger on to the heron desk.";
 const LEVEL = 9_000;
-const NEVER = 10_001;
 
 const level = (most: number): Thresholds["balanced"] => {
-  const heads = (place: Place) => ({ direct: most, embedded: place === "user" ? NEVER : most });
-  return {
-    user: heads("user"),
-    tool: heads("tool"),
-    document: heads("document"),
-    hidden: heads("hidden"),
-  };
+  const heads = { direct: most, embedded: most };
+  return { user: heads, tool: heads, document: heads, hidden: heads };
 };
 export const THRESHOLDS: Thresholds = {
   permissive: level(9_600),
