@@ -153,7 +153,7 @@ class Model implements OpenScorer {
 
   /** Keeps the threads busy. */
   #work(): void {
-    if (this.#threads.alive === 0) {
+    if (!this.#threads.isAlive) {
       for (const call of this.#calls) this.#settle(call, fail("detector_unavailable"));
     }
     while (this.#threads.isIdle) {

@@ -55,9 +55,9 @@ export class Threads {
     return this.#seats.some(isIdle);
   }
 
-  /** Threads that can be asked, now or after what they are at. */
-  get alive(): number {
-    return this.#seats.filter(({ isReady }) => isReady).length;
+  /** Whether a thread can be asked, now or after what it is at. */
+  get isAlive(): boolean {
+    return !this.#isClosing && this.#seats.some(({ isReady }) => isReady);
   }
 
   /** Asks an idle thread; there must be one. `settle` is called once, never at once. */

@@ -197,8 +197,10 @@ describe("the model", () => {
     await under({}, async () => {
       const asked = model.score([{ text: LONG, place: "user" }], options);
       const unavailable = { ok: false, cause: "detector_unavailable" };
-      await model.close();
+      const closed = model.close();
       assert.deepEqual(await asked, unavailable);
+      assert.deepEqual(await model.score([{ text: LONG, place: "user" }], options), unavailable);
+      await closed;
       assert.deepEqual(await model.score([{ text: LONG, place: "user" }], options), unavailable);
       assert.equal(clock.timers, 0);
     });
