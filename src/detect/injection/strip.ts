@@ -11,8 +11,9 @@ import { grouped, sentencesOf } from "./sentences.ts";
 
 /** Stands in the place of what was taken out: a model is not to take the rest for the whole. */
 export const REMOVED = "[removed]";
-/** Times that what is left is judged, and what is flagged in it taken out too. */
+/** Times that what is left is judged, and what is flagged in it taken out too; of a long text, which takes time, once. */
 const ROUNDS = 3;
+const LONG = 65_536;
 /** Sentences told apart in one instruction, and numbers of them that are tried: so many short texts are scored. */
 const SENTENCES = 12;
 const TRIES = [1, 2, 3, 5, 8];
@@ -36,7 +37,7 @@ export async function spansToStrip(
   let removed: readonly Span[] = [];
   let rest = cut(text, removed);
   let flagged = judged.filter((one) => means.goes(one.passage) && excess(one) >= 0);
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let left = text.length > LONG ? 1 : ROUNDS; left > 0; left -= 1) {
     const parts: Span[][] = [];
     for (const one of flagged) parts.push(await partsOf(rest.text, one, means.model));
     removed = joined([...removed, ...parts.flat().map((span) => rest.toSource(span))]);
