@@ -31,7 +31,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "@grpc/grpc-js": "src/envoy/",
   "@grpc/proto-loader": "src/envoy/proto.ts",
   "grpc-health-check": "src/envoy/server.ts",
-  "onnxruntime-node": "src/detect/model/",
+  "onnxruntime-node": "src/detect/model/runtime.ts",
 };
 
 /** Parts of Node that compute and touch nothing outside. */
@@ -57,6 +57,7 @@ const EFFECTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "node:fs/promises": ["src/policy/store.ts"],
   "node:http": ["src/admin.ts"],
+  "node:module": ["src/detect/model/runtime.ts"], // a package whose types are not imported
   "node:net": [
     "src/admin.ts",
     "src/config-listen.ts",

@@ -7,9 +7,9 @@
  * send at the same time. Full windows lose nothing by it (9 ms alone and in a batch of 8), those of 8 tokens
  * would take a third.
  */
-import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { HEADS, type Head, type Place } from "../scorer.ts";
 import { clearedLimit, type Manifest } from "./manifest.ts";
+import type { Runtime, Session, SessionOptions, Tensor } from "./runtime.ts";
 
 export type WindowScore = {
   /** Whether the lower layers were enough. */
@@ -18,11 +18,10 @@ export type WindowScore = {
   readonly scores: Readonly<Record<Head, number>>;
 };
 
-type Runtime = typeof import("onnxruntime-node");
 type Part = "first" | "second";
 type Outputs = Readonly<Record<string, Tensor>>;
 
-const SESSION: InferenceSession.SessionOptions = {
+const SESSION: SessionOptions = {
   executionProviders: ["cpu"],
   // The thread that runs it is the one core it has.
   intraOpNumThreads: 1,
@@ -35,13 +34,13 @@ const SESSION: InferenceSession.SessionOptions = {
 
 export class Encoder {
   readonly #runtime: Runtime;
-  readonly #sessions: Readonly<Record<Part, InferenceSession>>;
+  readonly #sessions: Readonly<Record<Part, Session>>;
   readonly #manifest: Manifest;
   readonly #clearedLimit: number;
 
   private constructor(
     runtime: Runtime,
-    sessions: Readonly<Record<Part, InferenceSession>>,
+    sessions: Readonly<Record<Part, Session>>,
     manifest: Manifest,
   ) {
     this.#runtime = runtime;

@@ -5,11 +5,11 @@ import type { Problem } from "../../core/errors.ts";
 import { parseVocabulary, type Vocabulary } from "../pieces/vocabulary.ts";
 import { Encoder } from "./encoder.ts";
 import { type FileName, type Manifest, parseManifest, sha256 } from "./manifest.ts";
+import { loadRuntime } from "./runtime.ts";
 
 const MANIFEST = "manifest.json";
 const FIX =
   "name a folder with the weights of this version as detection.model, or switch the detector off there";
-const RUNTIME = "onnxruntime-node";
 
 export type Engine = { readonly vocabulary: Vocabulary; readonly encoder: Encoder };
 
@@ -44,11 +44,11 @@ export async function openEngine(directory: string, manifest: Manifest): Promise
   if (isProblem(second)) return second;
   const vocabulary = parseVocabulary(pieces);
   if (vocabulary === undefined) return problem(directory, "vocabulary.bin", "is no vocabulary");
-  const runtime = await import("onnxruntime-node").catch(() => undefined);
+  const runtime = loadRuntime();
   if (runtime === undefined) {
     const what = `the package cannot be loaded on ${process.platform}-${process.arch}`;
     const fix = "install the packages of package-lock.json on this machine; it needs glibc";
-    return { where: RUNTIME, what, fix };
+    return { where: "onnxruntime-node", what, fix };
   }
   try {
     return { vocabulary, encoder: await Encoder.open(runtime, { first, second }, manifest) };
