@@ -51,7 +51,7 @@ class Mix:
 
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
-        "user_benign": 0.19, "user_direct": 0.12, "data_benign": 0.12, "data_embedded": 0.08, "woven": 0.12, "phrases": 0.05, "tongues": 0.14, "frames": 0.14, "tools": 0.06})
+        "user_benign": 0.21, "user_direct": 0.14, "data_benign": 0.12, "data_embedded": 0.08, "woven": 0.12, "phrases": 0.05, "tongues": 0.13, "frames": 0.10, "tools": 0.06})
     prefer: dict[str, float] = field(default_factory=lambda: {
         "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})

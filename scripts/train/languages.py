@@ -160,7 +160,13 @@ class Frames:
         return noise(text if rng.random() < 0.6 else language.joined([text, rng.choice(PLAIN).replace("{do}", rng.choice(asked))], rng), rng)
 
     def honest(self, rng: random.Random) -> str:
-        return noise(self.language.line("honest_frame", rng), rng)
+        """A harmless one; without one of its sentences it is still harmless."""
+        text = self.language.line("honest_frame", rng)
+        sentences = re.split(r"(?<=[.!?\n]) ?", text)
+        if len(sentences) > 3 and rng.random() < 0.4:
+            del sentences[rng.randrange(len(sentences))]
+            text = " ".join(sentences)
+        return noise(text, rng)
 
     def app(self, rng: random.Random) -> str:
         """What an application sends as its user's message."""

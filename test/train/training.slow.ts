@@ -65,4 +65,32 @@ describe("training", () => {
       [],
     );
   });
+
+  it("has every section of every language, fills every slot, and one seed gives one text", () => {
+    const told = python(
+      [
+        "import languages as l",
+        "every = l.files()",
+        "frames, tools = l.Frames(every.pop('frames')), l.Tools(every.pop('tools'))",
+        "names = sorted(every['en'])",
+        "missing = [(c, n) for c, s in every.items() for n in names if n not in s]",
+        "def make():",
+        "  r = random.Random(11)",
+        "  spoken = [getattr(l.Language(s), k)(r) for s in every.values() for _ in range(60)",
+        "    for k in ('attack', 'harmless', 'order', 'notice', 'carrier')]",
+        "  framed = [f(r) for _ in range(300) for f in (lambda r: frames.framed(True, r),",
+        "    lambda r: frames.framed(False, r), frames.freed, frames.honest, frames.wish, tools.order, tools.notice)]",
+        "  return [t for t in spoken + framed]",
+        "slots = ['{%s}' % n for s in (every['en'], frames.language.sections) for n in s]",
+        "texts = make()",
+        "left = [t for t in texts if any(s in t.replace('{{', '').replace('}}', '') for s in slots)]",
+        "lines = [c for c, _ in (tools.carrier(random.Random(i)) for i in range(300)) if c.count('{line}') != 1]",
+        "print(json.dumps([len(every), missing, left, texts == make(), lines]))",
+      ].join("\n"),
+    );
+    assert.ok(Array.isArray(told));
+    const [count, ...rest]: readonly unknown[] = told;
+    assert.ok(typeof count === "number" && count >= 25);
+    assert.deepEqual(rest, [[], [], true, []]);
+  });
 });
