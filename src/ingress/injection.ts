@@ -12,7 +12,7 @@ import type { IngressSettings, InjectionAction } from "../core/settings.ts";
 import { ALLOW, type Redaction, type Verdict } from "../core/verdict.ts";
 import { annotations } from "../detect/injection/annotate.ts";
 import { detect, detectByRules, type Judged } from "../detect/injection/detect.ts";
-import type { Model } from "../detect/injection/fusion.ts";
+import { isSure, type Model } from "../detect/injection/fusion.ts";
 import { type Passage, passagesOf } from "../detect/injection/passages.ts";
 import { REMOVED, spansToStrip } from "../detect/injection/strip.ts";
 import type { Scorer } from "../detect/scorer.ts";
@@ -83,6 +83,10 @@ const flaggedBy = (
     .flatMap(({ findings }) => findings)
     .find(isFlagged);
 
+/** What the rules have decided already; all of it where nobody else is asked. */
+const settled = (judged: readonly Judged[], model: Model | undefined): readonly Judged[] =>
+  model === undefined ? judged : judged.filter(({ passage }) => isSure(passage));
+
 /** The learned detector's word on what the rules have read. */
 async function judgeAgain(
   readings: readonly Reading[],
@@ -116,7 +120,7 @@ async function judgeSeams(
     seams.flatMap(({ text, provenance }) => asked(text, provenance, injection));
   const pieces = clean.map(({ said }) => said);
   const byRules = detectByRules(passages(seamsOf(pieces)));
-  const refused = flaggedBy(byRules, injection, "annotate", "strip", "deny");
+  const refused = flaggedBy(settled(byRules, model), injection, "annotate", "strip", "deny");
   if (refused !== undefined || model === undefined) return { refused, cause: undefined };
   const { judged, cause } = await detect(passages(meetingsOf(pieces)), model);
   return { refused: flaggedBy(judged, injection, "annotate", "strip", "deny"), cause };
@@ -168,6 +172,11 @@ async function enforce(readings: readonly Reading[], means: Means): Promise<Verd
     : { kind: "mutate", reason: "injection_detected", redactions, stripTools: [] };
 }
 
+const all = (readings: readonly Reading[]): readonly Judged[] =>
+  readings.flatMap(({ judged }) => judged);
+const findingsIn = (readings: readonly Reading[]): readonly Finding[] =>
+  all(readings).flatMap(({ findings }) => findings);
+
 /** @param scorer the learned detector; without one the rules decide alone */
 export function injectionJudge(
   injection: Injection,
@@ -180,11 +189,7 @@ export function injectionJudge(
       const passages = asked(one.text, one.provenance, injection);
       return { said: one, index, judged: detectByRules(passages) };
     });
-    const all = (readings: readonly Reading[]): readonly Judged[] =>
-      readings.flatMap(({ judged }) => judged);
-    const findingsIn = (readings: readonly Reading[]): readonly Finding[] =>
-      all(readings).flatMap(({ findings }) => findings);
-    const early = flaggedBy(all(byRules), injection, "deny");
+    const early = flaggedBy(settled(all(byRules), model), injection, "deny");
     if (early !== undefined) return { verdict: denied(early.rule), findings: findingsIn(byRules) };
     const { readings, cause } =
       model === undefined

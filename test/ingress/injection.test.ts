@@ -128,6 +128,20 @@ describe("injection in a request with a learned detector", () => {
     assert.equal(scorer.asked.length, 0);
   });
 
+  it("is asked about what only a rule says of a document, and can clear it", async () => {
+    const texts: Told[] = [
+      ["document", ORDER],
+      ["document", "Bye."],
+    ];
+    const scorer = new SignScorer();
+    assert.equal((await judge(texts, all("deny"), scorer)).verdict.kind, "allow");
+    assert.equal(scorer.asked.length, 2);
+    const alone = await injectionJudge(all("deny"), undefined)(said(texts), context);
+    assert.equal(alone.verdict.kind, "deny");
+    const silent = new SignScorer({ cause: "detector_timeout" });
+    assert.equal((await judge(texts, all("deny"), silent)).verdict.kind, "deny");
+  });
+
   it("takes data between marks in a user's text for a document", async () => {
     const text = `Sum this up:\n"""\n${"Rain fell all week. ".repeat(4)}${SIGN}\n"""\nIn one line.`;
     const scorer = new SignScorer();

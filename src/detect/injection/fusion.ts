@@ -78,11 +78,12 @@ export function headsOf({ provenance, said }: Passage, score: TextScore): readon
   }));
 }
 
+/** Whether what the rules say of such a passage stands, whatever the detector will say. */
+export const isSure = ({ provenance }: Passage): boolean => !UNSURE.has(provenance);
+
 /** What the rules say in their own name. Where they are unsure, the detector's word on all of the text replaces it. */
-export const rulesAlone = (
-  { provenance, said }: Passage,
-  score: TextScore | undefined,
-): Finding | undefined => (UNSURE.has(provenance) && score?.complete === true ? undefined : said);
+export const rulesAlone = (passage: Passage, score: TextScore | undefined): Finding | undefined =>
+  isSure(passage) || score?.complete !== true ? passage.said : undefined;
 
 /** What a passage comes to. Without a score, what the rules say. */
 export function findingsOf(
