@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from backbone import TOKENIZER
 from place import BACKBONE
+from vocabulary import without_specials
 
 LENGTH = 144
 FRAME = 3  # start, slot, end
@@ -40,7 +41,8 @@ def windows_of(ids: list[int], offsets: list[tuple[int, int]]) -> list[Window]:
 
 
 def tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(str(BACKBONE / "tokenizer.json"))
+    """As the service reads: a special token that is written in a text is letters."""
+    return Tokenizer.from_str(json.dumps(without_specials(json.loads((BACKBONE / "tokenizer.json").read_text()))))
 
 
 def count_pieces(texts: Iterable[str]) -> np.ndarray:
