@@ -2,7 +2,7 @@
  * `limen scan`: texts in, findings out, judged by the two text controls as in an exchange. It runs on the
  * operator's own texts and is the one place where content is printed, because the caller gave it.
  */
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Detection } from "../config.ts";
 import type { Cause } from "../core/cause.ts";
@@ -12,7 +12,7 @@ import type { RequestControl, RequestJudgement, TextControl } from "../core/cont
 import { LimenError } from "../core/errors.ts";
 import { entityOf, type Finding } from "../core/finding.ts";
 import { RULES_ALONE } from "../core/record.ts";
-import { PROVENANCES, type Provenance, type Span } from "../core/segment.ts";
+import { PROVENANCES, type Span } from "../core/segment.ts";
 import type { EgressSettings, IngressSettings } from "../core/settings.ts";
 import { countReadings } from "../detect/injection/detect.ts";
 import type { OpenScorer } from "../detect/scorer.ts";
@@ -22,6 +22,16 @@ import { merge } from "../policy/merge.ts";
 import { DEFAULT_POLICY, loadPolicies } from "../policy/store.ts";
 import { systemClock } from "./clock.ts";
 import { openDetector } from "./detector.ts";
+import {
+  type Defaults,
+  DIRECTIONS,
+  type Input,
+  inputOf,
+  isDirection,
+  isProvenance,
+  lines,
+  opened,
+} from "./scan-input.ts";
 
 const HELP = `limen scan [OPTIONS] [TEXT | FILE... | -]
 
@@ -46,27 +56,6 @@ type Io = {
   readonly stderr: (text: string) => void;
 };
 export type ScanSettings = { readonly ingress: IngressSettings; readonly egress: EgressSettings };
-
-type Direction = "ingress" | "egress";
-const DIRECTIONS: readonly string[] = ["ingress", "egress"] satisfies readonly Direction[];
-const isDirection = (value: unknown): value is Direction =>
-  typeof value === "string" && DIRECTIONS.includes(value);
-const isProvenance = (value: unknown): value is Provenance =>
-  typeof value === "string" && PROVENANCES.some((known) => known === value);
-const isStrings = (value: unknown): value is readonly string[] =>
-  Array.isArray(value) && value.every((item) => typeof item === "string");
-
-/** One text with what is known about it. */
-type Input = {
-  readonly id: unknown;
-  readonly text: string;
-  readonly provenance: Provenance;
-  readonly direction: Direction;
-  readonly canaries: readonly string[];
-  /** There is protected text to compare with. */
-  readonly comparing: boolean;
-};
-type Defaults = Pick<Input, "provenance" | "direction">;
 
 /** Where policies and weights come from. */
 type Sources = {
@@ -97,10 +86,10 @@ export async function scan(
     throw new LimenError("usage", { where: "scan", what: "more than one text", fix });
   }
   const settings = await load(values.policy ?? [DEFAULT_POLICY]);
-  let opened: Promise<OpenScorer | undefined> | undefined;
+  let weights: Promise<OpenScorer | undefined> | undefined;
   const scanner = scannerOf(settings, () => {
-    opened ??= open(values.detector);
-    return opened;
+    weights ??= open(values.detector);
+    return weights;
   });
   try {
     if (!isText) return await scanLines(positionals, io, { scanner, defaults });
@@ -108,7 +97,7 @@ export async function scan(
     io.stdout(values.json ? `${JSON.stringify(result)}\n` : readable(first, result));
     return result.flagged ? 1 : 0;
   } finally {
-    await (await opened)?.close();
+    await (await weights)?.close();
   }
 }
 
@@ -172,56 +161,6 @@ async function settingsOf(paths: readonly string[]): Promise<ScanSettings> {
     (await loadPolicies(paths)).map(({ spec }) => spec),
     [],
   );
-}
-
-async function* opened(path: string): AsyncIterable<Uint8Array> {
-  try {
-    yield* createReadStream(path);
-  } catch {
-    const fix = "check the name and the permissions";
-    throw new LimenError("file_unreadable", { where: path, what: "cannot be read", fix });
-  }
-}
-
-async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<string> {
-  const decoder = new TextDecoder();
-  let pieces: string[] = [];
-  for await (const chunk of chunks) {
-    const [head = "", ...tail] = decoder.decode(chunk, { stream: true }).split("\n");
-    pieces.push(head);
-    for (const next of tail) {
-      yield pieces.join("");
-      pieces = [next];
-    }
-  }
-  yield pieces.join("") + decoder.decode();
-}
-
-type Refused = { readonly id?: unknown; readonly error: string };
-
-function inputOf(line: string, defaults: Defaults): Input | Refused {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return { error: "not a JSON value" };
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return { error: "not a JSON object" };
-  }
-  const fields: Partial<Record<string, unknown>> = { ...value };
-  const { id, text, provenance = defaults.provenance, direction = defaults.direction } = fields;
-  const { canaries = [], protected: guarded = [], tools = [], user = "" } = fields;
-  const refuse = (error: string): Refused => ({ ...(id === undefined ? {} : { id }), error });
-  if (typeof text !== "string") return refuse('"text" is not a string');
-  if (!isProvenance(provenance)) return refuse(`"provenance" is none of ${PROVENANCES.join(", ")}`);
-  if (!isDirection(direction)) return refuse('"direction" is neither ingress nor egress');
-  if (!isStrings(canaries)) return refuse('"canaries" is not a list of strings');
-  if (!isStrings(tools)) return refuse('"tools" is not a list of strings');
-  if (typeof user !== "string") return refuse('"user" is not a string');
-  if (!Array.isArray(guarded)) return refuse('"protected" is not a list');
-  const comparing = direction === "egress" && guarded.length > 0;
-  return { id, text, provenance, direction, canaries, comparing };
 }
 
 type Output = {
