@@ -31,23 +31,34 @@ const heading = pattern(
 );
 const question = pattern(`(?im)^${MARKUP}(?:(?:the |my )?(?:${QUESTIONS}))${END}`);
 
-/** Between an opening mark and the next like it, in lines that hold nothing else. */
+/** A line that parts a text: the sign of a fence, of which three or more open one, or a rule across the page. */
+function markOf(line: string): string | undefined {
+  const mark = line.slice(0, 3);
+  if (mark === "```" || mark === "~~~") return mark;
+  return isRule(mark) && line === mark.charAt(0).repeat(line.length) ? mark : undefined;
+}
+const RULES: ReadonlySet<string> = new Set(["---", "===", "***", "___"]);
+const isRule = (mark: string): boolean => RULES.has(mark);
+const LINE_LIMIT = 64;
+
+/** Between a parting line and the next like it; a fence that is not closed runs to the end, a rule parts nothing. */
 function fenced(text: string): readonly Span[] {
   const found: Span[] = [];
   let open: { readonly mark: string; readonly start: number } | undefined;
   for (let at = 0; at < text.length; ) {
     const newline = text.indexOf("\n", at);
     const end = newline < 0 ? text.length : newline;
-    const line = text.slice(at, Math.min(end, at + 64)).trim();
-    const mark = line.slice(0, 3);
-    if (open === undefined && (mark === "```" || mark === "~~~")) open = { mark, start: end + 1 };
-    else if (open !== undefined && mark === open.mark && line.length === 3) {
+    const line = text.slice(at, Math.min(end, at + LINE_LIMIT)).trim();
+    const mark = markOf(line);
+    if (open !== undefined && mark === open.mark && (isRule(mark) || line.length === 3)) {
       found.push({ start: open.start, end: at });
       open = undefined;
+    } else if (mark !== undefined && (open === undefined || isRule(open.mark))) {
+      open = { mark, start: end + 1 };
     }
     at = end + 1;
   }
-  if (open !== undefined) found.push({ start: open.start, end: text.length });
+  if (open !== undefined && !isRule(open.mark)) found.push({ start: open.start, end: text.length });
   return found;
 }
 

@@ -11,6 +11,8 @@ describe("data in what a user wrote", () => {
     ["between fences", `What is this?\n\`\`\`text\n${DATA}\n\`\`\`\nThanks.`],
     ["between waves", `What is this?\n~~~\n${DATA}\n~~~\nThanks.`],
     ["behind a fence that nobody closed", `What is this?\n\`\`\`\n${DATA}`],
+    ["between rules", `What is this?\n----\n${DATA}\n---\nThanks.`],
+    ["between fences behind a rule", `Look:\n===\nHere:\n\`\`\`\n${DATA}\n\`\`\``],
     ["between triple quotes", `Sum up """${DATA}""" in French.`],
     ["between tags", `Sum up <document>${DATA}</document> in French.`],
     ["between tags with attributes", `<source id="7">\n${DATA}\n</source>\nWhen does it open?`],
@@ -31,6 +33,8 @@ describe("data in what a user wrote", () => {
   const own: readonly (readonly [string, string])[] = [
     ["a text without marks", DATA],
     ["a short code", "What does `x` do?\n```\nx = 1\n```"],
+    ["what stands behind a single rule", `One thing.\n---\n${DATA}`],
+    ["a line that begins with a sign", `- One thing.\n--- two\n${DATA}\n--- three`],
     ["a quoted word", 'Is """hello""" a word?'],
     ["a tag of markup", `<p>${DATA}</p>`],
     ["a tag that nobody closed", `Why does <document> ${DATA}`],
@@ -48,6 +52,7 @@ describe("data in what a user wrote", () => {
 
   it("is in order and apart for any text, and what is too much is one piece", () => {
     const bits = [
+      "---\n",
       "```\n",
       '"""',
       "<data>",
