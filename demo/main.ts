@@ -3,6 +3,7 @@
  * that ends differently than it says is marked, and the exit code is 1.
  */
 import { once } from "node:events";
+import type { Limen } from "../test/real/limen.ts";
 import { type Stack, startStack } from "../test/real/stack.ts";
 import { ACTS, type Act } from "./acts.ts";
 import { killed, tampered } from "./endings.ts";
@@ -19,9 +20,9 @@ const TRACES: readonly (readonly [metric: RegExp, layer: string])[] = [
 ];
 
 /** How often each control has acted so far. */
-async function traces(stack: Stack): Promise<ReadonlyMap<string, number>> {
+async function traces(limen: Limen): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
-  for (const line of (await stack.limen.admin("/metrics")).split("\n")) {
+  for (const line of (await limen.admin("/metrics")).split("\n")) {
     const layer = TRACES.find(([metric]) => metric.test(line))?.[1];
     if (layer === undefined) continue;
     counts.set(layer, (counts.get(layer) ?? 0) + Number(line.slice(line.lastIndexOf(" "))));
@@ -40,9 +41,14 @@ const median = (values: readonly number[]): number =>
 
 type Played = { readonly row: Row; readonly ok: boolean };
 
+const RULES_ALONE = "rules";
+const boundaryOf = ({ boundary }: Act, stack: Stack): { limen: Limen; url: string } =>
+  boundary === undefined ? stack : stack.other(RULES_ALONE);
+
 /** Both ways by turns, a few times, so that the difference of the medians is about Limen. */
 async function play(act: Act, stack: Stack): Promise<Played> {
-  const before = await traces(stack);
+  const { limen, url } = boundaryOf(act, stack);
+  const before = await traces(limen);
   const plain: number[] = [];
   const through: number[] = [];
   const without = new Set<string>();
@@ -51,15 +57,16 @@ async function play(act: Act, stack: Stack): Promise<Played> {
   for (let i = 0; i < RUNS; i += 1) {
     const past = await timed(act, stack.plainUrl);
     stack.model.received.length = 0;
-    const filtered = await timed(act, stack.url);
+    const filtered = await timed(act, url);
     upstream += stack.model.received.length;
+    const reached = stack.model.received.map(({ body }) => act.reached?.(body) ?? "");
     stack.model.received.length = 0;
     plain.push(past.ms);
     through.push(filtered.ms);
     without.add(past.told);
-    within.add(filtered.told);
+    within.add([filtered.told, ...reached].filter((words) => words !== "").join("; "));
   }
-  const after = await traces(stack);
+  const after = await traces(limen);
   const layers = [...after]
     .filter(([layer, count]) => count > (before.get(layer) ?? 0))
     .map(([layer]) => layer);
@@ -108,9 +115,10 @@ async function main(): Promise<number> {
     console.error("usage: scripts/demo [--keep]");
     return 2;
   }
-  const stack = await startStack();
+  const others = { [RULES_ALONE]: { config: { detection: { model: "off" } } } };
+  const stack = await startStack({ others });
   try {
-    for (const act of ACTS) await act.run(stack.url); // warm
+    for (const act of ACTS) await act.run(boundaryOf(act, stack).url); // warm
     await ACTS[0]?.run(stack.plainUrl);
     console.log(`${formatRow(HEAD)}\n${RULE}`);
     let ok = true;

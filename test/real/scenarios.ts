@@ -124,6 +124,7 @@ const isScenario = (name: string): name is ScenarioName => name in SCENARIOS;
 /** From the most to the least special; the first phrase found anywhere in the request decides. */
 const OBEYS: readonly (readonly [phrase: string, scenario: ScenarioName])[] = [
   ["print your internal notes", "internal"],
+  ["deine internen notizen", "internal"],
   ["customer record", "record"],
   ["api key", "key"],
   ["order a-17", "tools"],

@@ -27,6 +27,8 @@ export type StackOptions = Pick<BootstrapOptions, "gracefulClose" | "edit"> &
     readonly processes?: number;
     /** "absent": Envoy starts without them, and `start` of each is the test's. */
     readonly limenAtStart?: "running" | "absent";
+    /** Further processes, each alone behind a listener of its own of this name, that differ in this. */
+    readonly others?: Readonly<Record<string, Pick<LimenOptions, "config">>>;
     /** Another provider than the scripted one. */
     readonly modelPort?: number;
     /** Further listeners of the same Envoy. */
@@ -42,6 +44,8 @@ export type Stack = {
   readonly plainUrl: string;
   readonly limen: Limen;
   readonly limens: readonly Limen[];
+  /** One of `others`, and the address through it. */
+  other(name: string): { readonly limen: Limen; readonly url: string };
   close(): Promise<void>;
 };
 
@@ -60,24 +64,39 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     for (let i = 1; i < (options.processes ?? 1); i += 1) {
       limens.push(await prepareLimen({ ...limenOptions(options), dir: join(dir, `limen-${i}`) }));
     }
-    for (const one of limens) {
+    const others = new Map<string, Limen>();
+    for (const [name, other] of Object.entries(options.others ?? {})) {
+      const own = { ...limenOptions(options), ...other, dir: join(dir, name) };
+      others.set(name, await prepareLimen(own));
+    }
+    for (const one of [...limens, ...others.values()]) {
       opened.push(one.stop);
       if (options.limenAtStart !== "absent") await one.start();
     }
-    const filter = {
-      profile: options.profile ?? "envoy",
-      endpoints: limens.map((one) => one.endpoint),
-    };
+    const filterOf = (served: readonly Limen[]) => ({
+      profile: options.profile ?? ("envoy" as const),
+      endpoints: served.map((one) => one.endpoint),
+    });
+    const beside = [...others].map(([name, one]) => [name, filterOf([one])]);
     const envoy = await startEnvoy({
       dir,
       modelPort: options.modelPort ?? model.port,
-      listeners: { plain: undefined, limen: filter, ...options.listeners },
+      listeners: {
+        ...{ plain: undefined, limen: filterOf(limens) },
+        ...Object.fromEntries(beside),
+        ...options.listeners,
+      },
       ...(options.gracefulClose && { gracefulClose: options.gracefulClose }),
       ...(options.edit && { edit: options.edit }),
     });
     opened.push(envoy.stop);
     const [url, plainUrl] = [envoy.url("limen"), envoy.url("plain")];
-    return { dir, model, envoy, limen, limens, url, plainUrl, close };
+    const other = (name: string): { readonly limen: Limen; readonly url: string } => {
+      const found = others.get(name);
+      if (found === undefined) throw new Error(`no process is called ${name}`);
+      return { limen: found, url: envoy.url(name) };
+    };
+    return { dir, model, envoy, limen, limens, other, url, plainUrl, close };
   } catch (error) {
     await close();
     throw error;
