@@ -173,6 +173,7 @@ describe("a real Envoy in every body mode", function () {
     writeFileSync(policy, POLICY);
     stack = await startStack({
       policy,
+      config: { detection: { model: "off" } }, // no budget is enough for texts of megabytes
       profile: "strict-stream",
       modelPort: upstream.port,
       edit: withModes,
