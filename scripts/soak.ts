@@ -119,7 +119,8 @@ class Soak {
   async #exchange({ play, form, text }: Kind): Promise<string> {
     this.#asked += 1;
     const role = "during";
-    const messages = [{ role: "user", content: text }];
+    // Nothing is asked twice, so that detectors read it.
+    const messages = [{ role: "user", content: `${text} ${this.#asked}` }];
     const body = Buffer.from(JSON.stringify({ model: role, stream: form === "stream", messages }));
     const exchange = open({ role, name: `soak-${this.#asked}`, body, play, url: this.#stack.url });
     if (play === "ticks") {
