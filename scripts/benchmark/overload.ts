@@ -15,6 +15,9 @@ const TOKENS = 2_000;
 const SECONDS = 10;
 const SHORT_TOKENS = 64;
 const SAMPLE_MS = 100;
+/** Answers before it begins. */
+const CALM = 40;
+/** Calm again is an answer that takes at most so many times as long as then, within so many answers. */
 const RECOVERED = 2;
 const RECOVERY_LIMIT = 100;
 
@@ -30,11 +33,16 @@ function note(seen: Seen, answer: Answer): void {
   times.push(answer.lastMs);
   seen.set(wordOf(answer), times);
 }
-const counts = (seen: Seen): Readonly<Record<string, number>> =>
-  Object.fromEntries([...seen].map(([word, times]) => [word, times.length]));
+const summaryOf = (seen: Seen) =>
+  Object.fromEntries(
+    [...seen].map(([word, times]) => [
+      word,
+      { count: times.length, p50Ms: median(times), p99Ms: quantile(times, 0.99) },
+    ]),
+  );
 const told = (seen: Seen): string =>
-  [...seen]
-    .map(([word, t]) => `${t.length} x ${word} in ${ms(median(t))} / ${ms(quantile(t, 0.99))}`)
+  Object.entries(summaryOf(seen))
+    .map(([word, { count, p50Ms, p99Ms }]) => `${count} x ${word} in ${ms(p50Ms)} / ${ms(p99Ms)}`)
     .join(", ");
 
 /** Requests so far of which all was inspected. */
@@ -46,57 +54,77 @@ async function inspected(stack: Stack): Promise<number> {
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
 }
 
-export async function measureOverload(stack: Stack, make: TextMaker) {
-  const url = stack.envoy.url("learned");
-  const pid = stack.other("learned").limen.pid();
-  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS + 1 });
-  const short = (): Promise<Answer> => exchange(url, agent, chatOf(make("chat", SHORT_TOKENS)));
-  const calm: number[] = [];
-  for (let i = 0; i < 40; i += 1) calm.push((await short()).lastMs);
+/** Clients of one listener that is told more than it can read. */
+type Crowd = {
+  readonly stack: Stack;
+  readonly make: TextMaker;
+  readonly ask: (body: string) => Promise<Answer>;
+};
+
+const short = ({ make, ask }: Crowd): Promise<Answer> => ask(chatOf(make("chat", SHORT_TOKENS)));
+
+/** Everybody at once, each again and again, and what it came to. */
+async function crowd(all: Crowd) {
+  const pid = all.stack.other("learned").limen.pid();
   // Counting pieces would keep a core busy that is not the clients'.
-  const result = make("tool", TOKENS);
+  const result = all.make("tool", TOKENS);
   let results = 0;
   const large = (): Promise<Answer> => {
     results += 1;
-    return exchange(url, agent, toolResultOf(`${results}\n${result}`));
+    return all.ask(toolResultOf(`${results}\n${result}`));
   };
-
-  const before = { rss: rssMiB(pid), inspected: await inspected(stack) };
-  stack.model.received.length = 0;
-  const [crowd, beside]: [Seen, Seen] = [new Map(), new Map()];
+  const before = { rss: rssMiB(pid), inspected: await inspected(all.stack) };
+  let peakMiB = before.rss;
+  all.stack.model.received.length = 0;
+  const [seen, beside]: [Seen, Seen] = [new Map(), new Map()];
   const end = performance.now() + SECONDS * 1_000;
-  let peak = before.rss;
-  const until = async (act: () => Promise<void>): Promise<void> => {
+  const again = async (act: () => Promise<void>): Promise<void> => {
     while (performance.now() < end) await act();
   };
   await Promise.all([
-    ...Array.from({ length: CLIENTS }, () => until(async () => note(crowd, await large()))),
-    until(async () => {
-      note(beside, await short());
+    ...Array.from({ length: CLIENTS }, () => again(async () => note(seen, await large()))),
+    again(async () => {
+      note(beside, await short(all));
       await pause(SAMPLE_MS);
     }),
-    until(async () => {
-      peak = Math.max(peak, rssMiB(pid));
+    again(async () => {
+      peakMiB = Math.max(peakMiB, rssMiB(pid));
       await pause(SAMPLE_MS);
     }),
   ]);
-  const reached = stack.model.received.length;
-  const wholly = (await inspected(stack)) - before.inspected;
+  return {
+    seen,
+    beside,
+    answered: [seen, beside].reduce((sum, one) => sum + (one.get("200")?.length ?? 0), 0),
+    reached: all.stack.model.received.length,
+    wholly: (await inspected(all.stack)) - before.inspected,
+    rss: { beforeMiB: before.rss, peakMiB, afterMiB: rssMiB(pid) },
+  };
+}
 
-  const over = performance.now();
-  let [first, tries] = [Number.NaN, 0];
-  for (let took = Number.POSITIVE_INFINITY; took > RECOVERED * median(calm); tries += 1) {
-    if (tries === RECOVERY_LIMIT) throw new Error("the detector does not recover");
-    took = (await short()).lastMs;
-    if (tries === 0) first = took;
+/** How long the next answer takes, and when answers take as long again as in calm. */
+async function recovery(all: Crowd, calmMs: number) {
+  const start = performance.now();
+  const { lastMs: firstMs } = await short(all);
+  let tookMs = firstMs;
+  for (let tries = 1; tookMs > RECOVERED * calmMs; tries += 1) {
+    if (tries > RECOVERY_LIMIT) throw new Error("the detector does not recover");
+    tookMs = (await short(all)).lastMs;
   }
-  const recovery = { firstMs: first, calmAgainMs: performance.now() - over, calmMs: median(calm) };
-  agent.destroy();
+  return { firstMs, calmAgainMs: performance.now() - start, calmMs };
+}
 
-  const rss = { beforeMiB: before.rss, peakMiB: peak, afterMiB: rssMiB(pid) };
-  const answered = [crowd, beside].reduce((sum, seen) => sum + (seen.get("200")?.length ?? 0), 0);
+export async function measureOverload(stack: Stack, make: TextMaker) {
+  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS + 1 });
+  const url = stack.envoy.url("learned");
+  const all: Crowd = { stack, make, ask: (body) => exchange(url, agent, body) };
+  const calm: number[] = [];
+  for (let i = 0; i < CALM; i += 1) calm.push((await short(all)).lastMs);
+  const { seen, beside, answered, reached, wholly, rss } = await crowd(all);
+  const after = await recovery(all, median(calm));
+  agent.destroy();
   print(`${CLIENTS} clients with new results of ${TOKENS} tokens for ${SECONDS} s, one thread`, [
-    ["they see, p50 / p99", told(crowd)],
+    ["they see, p50 / p99", told(seen)],
     [`${SHORT_TOKENS} tokens of a user beside them, p50 / p99`, told(beside)],
     ["answered; reached the model; read to the end", `${answered}; ${reached}; ${wholly}`],
     [
@@ -104,11 +132,13 @@ export async function measureOverload(stack: Stack, make: TextMaker) {
       `${rss.beforeMiB.toFixed(0)} / ${rss.peakMiB.toFixed(0)} / ${rss.afterMiB.toFixed(0)} MiB`,
     ],
     [
-      "afterwards: first answer; as before it all",
-      `${ms(recovery.firstMs)}; after ${ms(recovery.calmAgainMs)} (${ms(recovery.calmMs)})`,
+      "afterwards: first answer; as in calm",
+      `${ms(after.firstMs)}; after ${ms(after.calmAgainMs)} (calm ${ms(after.calmMs)})`,
     ],
   ]);
-  if (reached !== answered || reached > wholly)
+  if (reached !== answered || reached > wholly) {
     throw new Error("a request passed that was not read");
-  return { crowd: counts(crowd), beside: counts(beside), answered, reached, wholly, rss, recovery };
+  }
+  const [clients, user] = [summaryOf(seen), summaryOf(beside)];
+  return { clients, user, answered, reached, wholly, rss, recovery: after };
 }

@@ -29,7 +29,7 @@ describe("scripts/bench", function () {
     const { loads, detector, overload } = JSON.parse(readFileSync(json, "utf8")) as {
       loads: { p50Ms: Record<string, number>; cpuUsPerExchange: Record<string, number> }[];
       detector: { windowsPerExchange: number; endedEarly: number; p50Ms: { learned: number } }[];
-      overload: { crowd: Record<string, number>; reached: number; wholly: number };
+      overload: { clients: Record<string, object>; reached: number; wholly: number };
     };
     assert.equal(loads.length, 3);
     for (const { p50Ms, cpuUsPerExchange } of loads) {
@@ -45,7 +45,7 @@ describe("scripts/bench", function () {
     assert.equal(detector[2]?.endedEarly, 0);
     for (const { p50Ms } of detector) assert.ok(p50Ms.learned > 0);
     assert.deepEqual(
-      Object.keys(overload.crowd).filter((word) => word !== "200"),
+      Object.keys(overload.clients).filter((word) => word !== "200"),
       ["503 detector_timeout"],
     );
     assert.ok(overload.reached > 0 && overload.reached <= overload.wholly);
