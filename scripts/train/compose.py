@@ -25,9 +25,16 @@ from place import CHUNKS, RUNS
 from rows import Row, training_rows
 
 UNKNOWN = -1  # of a head that this row says nothing about
+HARMLESS = (0, 0, 0)
+# What HEADS say of what: to drop or give away what the model was told; a harmful wish in a frame that only coaxes; what
+# frees the model, often in so many words; an order inside data.
+OVERRIDE, COAXED, FREED, EMBEDDED = (1, UNKNOWN, UNKNOWN), (0, UNKNOWN, 1), (UNKNOWN, UNKNOWN, 1), (UNKNOWN, 1, UNKNOWN)
 # Written in a way that only the decoded reading shows.
 UNREADABLE = frozenset({"base64", "hex", "url", "rot13", "emoji_smuggle", "unicode_tags", "spaced"})
-OVERRIDES = frozenset({"override", "extract", "secret", "persona", "persona_long", "suffix"})
+OVERRIDES = frozenset({"override", "extract", "secret", "override_extract", "manipulate"})
+# Rows without a family: these tell the model to drop its task, those only wrap a wish.
+HIJACKS = frozenset({"CyberSecEval prompt injection", "Giskard prompt-injections", "langkit themes", "spikee 2025 seeds"})
+COAXING = frozenset({"fiction_frame", "generated_roleplay", "attack_inception", "attack_pair", "attack_TAP", "attack_rene", "safety_role_play_instruction", "template_Poems"})
 # Conversations of strangers whose labels nobody read: attacks are among them.
 UNREAD = frozenset({"wildchat", "oasst2", "ultrachat", "awesome-chatgpt-prompts", "prompts.chat book"})
 BAG = 5  # windows of one attack whose place is not known
@@ -39,8 +46,7 @@ class Bag:
 
     windows: list[tuple[int, ...]]
     slot: str
-    direct: int
-    embedded: int
+    answers: tuple[int, int, int]  # of HEADS, each 0, 1 or UNKNOWN
     weight: float
     origin: str
 
@@ -51,7 +57,7 @@ class Mix:
 
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
-        "user_benign": 0.21, "user_direct": 0.14, "data_benign": 0.12, "data_embedded": 0.08, "woven": 0.12, "phrases": 0.05, "tongues": 0.13, "frames": 0.10, "tools": 0.06})
+        "user_benign": 0.20, "user_direct": 0.13, "data_benign": 0.12, "data_embedded": 0.07, "woven": 0.11, "phrases": 0.05, "tongues": 0.17, "frames": 0.10, "tools": 0.06})
     prefer: dict[str, float] = field(default_factory=lambda: {
         "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})
@@ -60,6 +66,17 @@ class Mix:
 def group_of(row: Row) -> str:
     place = "user" if row.slot == "user" else "data"
     return f"{place}_{'benign' if row.label == 'benign' else 'direct' if row.label == 'direct' else 'embedded'}"
+
+
+def answers_of(row: Row) -> tuple[int, int, int]:
+    """Of an attack."""
+    if row.label == "embedded":
+        return (1 if row.family in OVERRIDES else UNKNOWN, 1, UNKNOWN)
+    if row.family in OVERRIDES or row.source in HIJACKS or row.kind == "safety_goal_hijacking":
+        return OVERRIDE
+    if row.source == "Prompt-Injection-Firewall benchmark" and row.kind != "jailbreak":
+        return OVERRIDE
+    return COAXED if row.kind in COAXING or row.family == "fiction_frame" or row.source == "DeepInception" else FREED
 
 
 def preference(row: Row, mix: Mix) -> float:
@@ -172,38 +189,37 @@ class Composer:
     def benign(self, row: Row) -> list[Bag]:
         windows = self.cut(row.plain)
         picked = windows if len(windows) <= 2 else self.rng.sample(windows, 2)
-        bags = [Bag([w.ids], row.slot, 0, 0, 1.0, row.id) for w in picked]
+        bags = [Bag([w.ids], row.slot, HARMLESS, 1.0, row.id) for w in picked]
         if row.hidden:
             hidden = self.rng.choice(row.hidden)
-            bags.append(Bag([self.rng.choice(self.cut(hidden.text)).ids], "hidden", 0, 0, 1.0, row.id))
+            bags.append(Bag([self.rng.choice(self.cut(hidden.text)).ids], "hidden", HARMLESS, 1.0, row.id))
         return bags
 
     def attack(self, row: Row) -> list[Bag]:
-        direct = 1 if row.label == "direct" or row.family in OVERRIDES else UNKNOWN
-        embedded = 1 if row.label == "embedded" else UNKNOWN
+        answers = answers_of(row)
         weight = 0.5 if row.weak else 1.0
         bags: list[Bag] = []
         shown = [h for h in row.hidden if h.share >= 0.8] if row.span else ([max(row.hidden, key=lambda h: len(h.text))] if row.hidden and row.transform in UNREADABLE else [])
         if shown:
             windows = self.cut(shown[-1].text)
-            bags.append(Bag([w.ids for w in windows[:BAG]], "hidden", direct, embedded, weight, row.id))
+            bags.append(Bag([w.ids for w in windows[:BAG]], "hidden", answers, weight, row.id))
         if row.transform in UNREADABLE:
             return bags
         windows = self.cut(row.plain)
         if row.span is None:
             if len(windows) > BAG:
                 windows = [windows[0], *self.rng.sample(windows[1:], BAG - 1)]
-            return [*bags, Bag([w.ids for w in windows], row.slot, direct, embedded, weight, row.id)]
+            return [*bags, Bag([w.ids for w in windows], row.slot, answers, weight, row.id)]
         start, end = row.span
         covering = [w for w in windows if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
         if covering:
-            bags.append(Bag([self.rng.choice(covering).ids], row.slot, direct, embedded, weight, row.id))
+            bags.append(Bag([self.rng.choice(covering).ids], row.slot, answers, weight, row.id))
         else:
             touching = [w for w in windows if w.start < end and w.end > start]
-            bags.append(Bag([w.ids for w in touching[:BAG]], row.slot, direct, embedded, weight, row.id))
+            bags.append(Bag([w.ids for w in touching[:BAG]], row.slot, answers, weight, row.id))
         clean = [w for w in windows if w.end <= start or w.start >= end]
         if clean and self.rng.random() < 0.5:
-            bags.append(Bag([self.rng.choice(clean).ids], row.slot, 0, 0, 1.0, row.id))
+            bags.append(Bag([self.rng.choice(clean).ids], row.slot, HARMLESS, 1.0, row.id))
         return bags
 
     # -- carriers with an order, and with a harmless line --------------------------------------------------------------
@@ -233,18 +249,17 @@ class Composer:
         style = self.rng.choice(list(phrases.STYLES))
         order = self.order_for()
         bags: list[Bag] = []
-        for line, answer in ((order, 1), (self.neighbour_for(row), 0)):
+        for line, answers in ((order, EMBEDDED), (self.neighbour_for(row), HARMLESS)):
             text, start, end = self.placed(carrier, line, style)
-            bags += self.covering(text, start, end, row.slot, answer, f"{row.id}+{style}")
+            bags += self.covering(text, start, end, row.slot, answers, f"{row.id}+{style}")
             if style == "comment" or self.rng.random() < 0.06:
-                bags.append(Bag([self.cut(line)[0].ids], "hidden", 0 if answer == 0 else UNKNOWN, answer, 1.0, f"{row.id}+hidden"))
+                bags.append(Bag([self.cut(line)[0].ids], "hidden", answers, 1.0, f"{row.id}+hidden"))
         return bags
 
-    def covering(self, text: str, start: int, end: int, slot: str, answer: int, origin: str) -> list[Bag]:
+    def covering(self, text: str, start: int, end: int, slot: str, answers: tuple[int, int, int], origin: str) -> list[Bag]:
         """A window that shows most of `[start, end)`."""
         windows = [w for w in self.cut(text) if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
-        direct = 0 if answer == 0 else UNKNOWN
-        return [Bag([self.rng.choice(windows).ids], slot, direct, answer, 1.0, origin)] if windows else []
+        return [Bag([self.rng.choice(windows).ids], slot, answers, 1.0, origin)] if windows else []
 
     def spoken(self) -> list[Bag]:
         """A phrase alone, in the user's slot or as a short piece of data."""
@@ -252,29 +267,29 @@ class Composer:
         if self.triggers and rng.random() < 0.3:
             slot = rng.choice(("user", "user", "tool", "document", "hidden"))
             words = self.triggers["user" if slot == "user" else "document"]
-            return [Bag([self.cut(phrases.around(words, rng))[0].ids], slot, 0, 0, 1.0, "phrases/around")] if words else []
+            return [Bag([self.cut(phrases.around(words, rng))[0].ids], slot, HARMLESS, 1.0, "phrases/around")] if words else []
         where = rng.random()
         if where < 0.11:
-            return [Bag([self.cut(phrases.honest(rng))[0].ids], "user", 0, 0, 1.0, "phrases/honest")]
+            return [Bag([self.cut(phrases.honest(rng))[0].ids], "user", HARMLESS, 1.0, "phrases/honest")]
         if where < 0.28:
             harmful = rng.random() < 0.45
-            return [Bag([self.cut(phrases.framed(harmful, rng))[0].ids], "user", int(harmful), UNKNOWN if harmful else 0, 1.0, "phrases/framed")]
+            return [Bag([self.cut(phrases.framed(harmful, rng))[0].ids], "user", FREED if harmful else HARMLESS, 1.0, "phrases/framed")]
         if where < 0.35:
-            return [Bag([self.cut(phrases.plain_wish(rng))[0].ids], "user", 0, 0, 1.0, "phrases/plain")]
+            return [Bag([self.cut(phrases.plain_wish(rng))[0].ids], "user", HARMLESS, 1.0, "phrases/plain")]
         if where < 0.62:
-            return [Bag([self.cut(phrases.user_harmless(rng))[0].ids], "user", 0, 0, 1.0, "phrases/user")]
+            return [Bag([self.cut(phrases.user_harmless(rng))[0].ids], "user", HARMLESS, 1.0, "phrases/user")]
         if where < 0.74:
-            return [Bag([self.cut(phrases.user_attack(rng))[0].ids], "user", 1, UNKNOWN, 1.0, "phrases/user_attack")]
+            return [Bag([self.cut(phrases.user_attack(rng))[0].ids], "user", OVERRIDE, 1.0, "phrases/user_attack")]
         slot = rng.choice(("tool", "document", "hidden"))
         if where < 0.87:
-            return [Bag([self.cut(phrases.neighbour(rng))[0].ids], slot, 0, 0, 1.0, "phrases/neighbour")]
-        return [Bag([self.cut(phrases.order(rng))[0].ids], slot, UNKNOWN, 1, 1.0, "phrases/order")]
+            return [Bag([self.cut(phrases.neighbour(rng))[0].ids], slot, HARMLESS, 1.0, "phrases/neighbour")]
+        return [Bag([self.cut(phrases.order(rng))[0].ids], slot, EMBEDDED, 1.0, "phrases/order")]
 
     # -- sentences of our own in many languages, and frames -------------------------------------------------------------
 
-    def one(self, text: str, slot: str, direct: int, embedded: int, origin: str) -> list[Bag]:
+    def one(self, text: str, slot: str, answers: tuple[int, int, int], origin: str) -> list[Bag]:
         windows = self.cut(text)
-        return [Bag([w.ids for w in windows[:BAG]], slot, direct, embedded, 1.0, origin)]
+        return [Bag([w.ids for w in windows[:BAG]], slot, answers, 1.0, origin)]
 
     def tongue(self) -> list[Bag]:
         rng = self.rng
@@ -282,55 +297,56 @@ class Composer:
         speaker = self.tongues[code]
         where = rng.random()
         if where < 0.26:
-            return self.one(speaker.attack(rng), "user", 1, UNKNOWN, f"{code}/attack")
+            return self.one(speaker.attack(rng), "user", OVERRIDE, f"{code}/attack")
         if where < 0.54:
-            return self.one(speaker.harmless(rng), "user", 0, 0, f"{code}/harmless")
+            return self.one(speaker.harmless(rng), "user", HARMLESS, f"{code}/harmless")
         slot = rng.choice(("tool", "document", "tool", "document", "hidden"))
         if where < 0.6:
-            return self.one(speaker.order(rng), slot, UNKNOWN, 1, f"{code}/order")
+            return self.one(speaker.order(rng), slot, EMBEDDED, f"{code}/order")
         if where < 0.68:
-            return self.one(rng.choice((speaker.notice, speaker.carrier, speaker.harmless))(rng), slot, 0, 0, f"{code}/notice")
+            return self.one(rng.choice((speaker.notice, speaker.carrier, speaker.harmless))(rng), slot, HARMLESS, f"{code}/notice")
         carrier, style = speaker.carrier(rng), rng.choice(list(phrases.STYLES))
         # An order may be in another language than the data around it, and so may a harmless line.
         teller = speaker if rng.random() < 0.85 else self.tongues[rng.choice(list(self.tongues))]
         bags: list[Bag] = []
-        for line, answer in ((teller.order(rng), 1), (teller.notice(rng), 0)):
+        for line, answers in ((teller.order(rng), EMBEDDED), (teller.notice(rng), HARMLESS)):
             text, start, end = self.placed(carrier, line, style)
-            bags += self.covering(text, start, end, slot, answer, f"{code}/{style}")
+            bags += self.covering(text, start, end, slot, answers, f"{code}/{style}")
         return bags
 
     def frame(self) -> list[Bag]:
         rng, frames = self.rng, self.frames
         where = rng.random()
         if where < 0.24:
-            return self.one(frames.framed(True, rng), "user", 1, UNKNOWN, "frames/harmful")
+            text, unlocked = frames.harmful(rng)
+            return self.one(text, "user", FREED if unlocked else COAXED, "frames/harmful")
         if where < 0.3:
-            return self.one(frames.freed(rng), "user", 1, UNKNOWN, "frames/freed")
+            return self.one(frames.freed(rng), "user", FREED, "frames/freed")
         if where < 0.52:
-            return self.one(frames.framed(False, rng), "user", 0, 0, "frames/harmless")
+            return self.one(frames.harmless(rng), "user", HARMLESS, "frames/harmless")
         if where < 0.84:
-            return self.one(frames.honest(rng), "user", 0, 0, "frames/honest")
+            return self.one(frames.honest(rng), "user", HARMLESS, "frames/honest")
         if where < 0.95:
             # A system message that nobody pinned stands as a document.
-            return self.one(frames.app(rng), "user" if rng.random() < 0.75 else "document", 0, 0, "frames/app")
-        return self.one(frames.wish(rng), "user", 0, 0, "frames/wish")
+            return self.one(frames.app(rng), "user" if rng.random() < 0.75 else "document", HARMLESS, "frames/app")
+        return self.one(frames.wish(rng), "user", HARMLESS, "frames/wish")
 
     def tool(self) -> list[Bag]:
         """A tool's result with an order in it and the same one with a harmless line, or one that is only long and dry."""
         rng = self.rng
         slot = rng.choice(("tool", "tool", "tool", "document"))
         if rng.random() < 0.2:
-            return self.one(self.tools.quiet(rng), slot, 0, 0, "tools/quiet")
+            return self.one(self.tools.quiet(rng), slot, HARMLESS, "tools/quiet")
         carrier, quoted = self.tools.carrier(rng)
         tongue = self.tongues[rng.choice(list(self.tongues))]
         teller = self.tools if rng.random() < 0.75 else tongue
-        orders = (teller.order(rng) if rng.random() < 0.85 else self.order_for(), 1)
+        orders = (teller.order(rng) if rng.random() < 0.85 else self.order_for(), EMBEDDED)
         bags: list[Bag] = []
-        for line, answer in (orders, (teller.notice(rng), 0)):
+        for line, answers in (orders, (teller.notice(rng), HARMLESS)):
             line = json.dumps(line, ensure_ascii=False)[1:-1] if quoted else line
             start = carrier.index("{line}")
             text = carrier.replace("{line}", line, 1)
-            bags += self.covering(text, start, start + len(line), slot, answer, "tools")
+            bags += self.covering(text, start, start + len(line), slot, answers, "tools")
         return bags
 
     def compose(self) -> list[Bag]:
@@ -365,7 +381,7 @@ class Composer:
 
 
 def summary(bags: list[Bag]) -> str:
-    counted = Counter((bag.slot, "attack" if 1 in (bag.direct, bag.embedded) else "benign") for bag in bags)
+    counted = Counter((bag.slot, "attack" if 1 in bag.answers else "benign") for bag in bags)
     windows = sum(len(bag.windows) for bag in bags)
     tokens = sum(len(ids) for bag in bags for ids in bag.windows)
     parts = ", ".join(f"{slot} {label} {n}" for (slot, label), n in sorted(counted.items()))
@@ -380,7 +396,7 @@ def write(bags: list[Bag], path: Path) -> None:
         "lengths": np.array([len(ids) for _, ids in windows], dtype=np.uint8),
         "owners": np.array([i for i, _ in windows], dtype=np.int32),
         "slots": np.array([SLOTS.index(bag.slot) for bag in bags], dtype=np.uint8),
-        "answers": np.array([[bag.direct, bag.embedded] for bag in bags], dtype=np.int8),
+        "answers": np.array([bag.answers for bag in bags], dtype=np.int8),
         "weights": np.array([bag.weight for bag in bags], dtype=np.float32),
     }
     beside = path.with_suffix(".tmp")

@@ -1,7 +1,7 @@
 """A trained run as two int8 ONNX files, and how far their answers move from the exact ones.
 
-`first.onnx`: `ids` int64 [windows, tokens] -> `vectors` float [windows, tokens, width], `early` [windows, 2].
-`second.onnx`: `vectors`, `ids` -> `late` [windows, 2]. Logits of `direct` and `embedded`.
+`first.onnx`: `ids` int64 [windows, tokens] -> `vectors` float [windows, tokens, width], `early` [windows, 3].
+`second.onnx`: `vectors`, `ids` -> `late` [windows, 3]. Logits of HEADS.
 `manifest.json` says what the service must know of them; thresholds come later (thresholds.ts): until then nothing speaks.
 Weights of matrices are int8 per output channel, the vocabulary is int8 per piece, activations are quantised as they come.
 """
@@ -19,6 +19,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from backbone import SLOTS
 from fit import loaded
+from model import HEADS
 from pieces import LENGTH, OVERLAP
 from place import BACKBONE, RUNS
 from vocabulary import packed
@@ -89,7 +90,7 @@ def write(part: torch.nn.Module, inputs: dict[str, torch.Tensor], outputs: list[
 
 def manifest(folder: Path, shape: dict) -> None:
     (folder / "vocabulary.bin").write_bytes(packed(json.loads((BACKBONE / "tokenizer.json").read_text())))
-    never = {place: {"direct": 10_000, "embedded": 10_000} for place in SLOTS}
+    never = {place: dict.fromkeys(HEADS, 10_000) for place in SLOTS}
     told = {
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("vocabulary.bin", "first.onnx", "second.onnx")},
         "shape": {"length": LENGTH, "overlap": OVERLAP, "bos": shape["bos"], "eos": shape["eos"], "slots": shape["slots"]},

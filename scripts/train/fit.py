@@ -88,7 +88,7 @@ class Chunk:
 
 def of_bags(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Loss of each bag and head on its strongest window; a head without an answer does not count."""
-    index = batch.owner[:, None].expand(-1, 2)
+    index = batch.owner[:, None].expand(-1, batch.answers.shape[1])
     strongest = torch.full_like(batch.answers, -1e9).scatter_reduce(0, index, logits, "amax")
     target = batch.answers.clamp(min=0) * (1 - 2 * SMOOTH) + SMOOTH
     return F.binary_cross_entropy_with_logits(strongest, target, reduction="none") * (batch.answers != UNKNOWN) * batch.weights[:, None]
@@ -240,6 +240,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="instead of passes")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--teacher", help="a run that answers as well")
+    parser.add_argument("--start", help="a run whose weights to begin with; what has another shape begins anew")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -255,6 +256,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "arguments.json").write_text(json.dumps(vars(arguments), indent=1))
     model = fresh(torch.load(BACKBONE / "encoder.pt", weights_only=True), arguments.layers)
+    if arguments.start:
+        begun, own = torch.load(RUNS / arguments.start / "model.pt", weights_only=True)["model"], model.state_dict()
+        model.load_state_dict({name: value for name, value in begun.items() if own[name].shape == value.shape}, strict=False)
     model.freeze()
     teacher = loaded(arguments.teacher).to(DEVICE).bfloat16() if arguments.teacher else None
     work = Work(arguments, model.shape)

@@ -99,9 +99,9 @@ class Language:
             parts = [self.line("benign", rng)]
         elif chance < 0.62:
             parts = [self.line("chat", rng)]
-        elif chance < 0.72:
+        elif chance < 0.75:
             parts = [self.line("about", rng)]
-        elif chance < 0.86:
+        elif chance < 0.87:
             parts = [self.line("benign", rng), self.line(rng.choice(("chat", "task", "benign")), rng)]
         elif chance < 0.94:
             parts = [self.line("chat", rng), self.line(rng.choice(("data", "people")), rng)]
@@ -136,17 +136,26 @@ class Frames:
     def __init__(self, sections: Sections):
         self.language = Language(sections)
 
-    def framed(self, harmful: bool, rng: random.Random) -> str:
-        """A frame with a wish, or one side of a pair that differs in the wish alone."""
+    def harmful(self, rng: random.Random) -> tuple[str, bool]:
+        """A frame with a harmful wish, or that side of a pair; and whether the model is also freed from its rules."""
         language = self.language
         if rng.random() < 0.45:
-            return noise(rng.choice(language.sections["pair"]).split(" || ")[harmful], rng)
-        frame = rng.choice(language.sections["frame"]).replace("{do}", rng.choice(language.sections["harmful" if harmful else "harmless"]))
-        text = self.filled(frame, rng)
-        if harmful and rng.random() < 0.5:
+            return noise(rng.choice(language.sections["pair"]).split(" || ")[1], rng), False
+        text = self.framed("harmful", rng)
+        unlocked = rng.random() < 0.4
+        if unlocked:
             unlock = self.filled(rng.choice(language.sections["unlock"]), rng)
             text = language.joined([text, unlock] if rng.random() < 0.75 else [unlock, text], rng)
-        return noise(text, rng)
+        return noise(text, rng), unlocked
+
+    def harmless(self, rng: random.Random) -> str:
+        if rng.random() < 0.45:
+            return noise(rng.choice(self.language.sections["pair"]).split(" || ")[0], rng)
+        return noise(self.framed("harmless", rng), rng)
+
+    def framed(self, wishes: str, rng: random.Random) -> str:
+        frame = rng.choice(self.language.sections["frame"])
+        return self.filled(frame.replace("{do}", rng.choice(self.language.sections[wishes])), rng)
 
     def filled(self, text: str, rng: random.Random) -> str:
         self.language.sections["_"] = [text]

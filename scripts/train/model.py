@@ -7,6 +7,8 @@ from backbone import whole
 
 DROPOUT = 0.1  # of the pooled vectors
 EARLY = 2  # layers below the early head
+# To drop or give away what the model was told; an order inside data; a frame that is to free the model.
+HEADS = ("direct", "embedded", "jailbreak")
 
 
 class Layer(nn.Module):
@@ -38,12 +40,12 @@ class Layer(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits of `direct` and `embedded` from the vectors of a window: their mean and their maximum."""
+    """Logits of HEADS from the vectors of a window: their mean and their maximum."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()
         self.middle = nn.Linear(2 * width, inner)
-        self.out = nn.Linear(inner, 2)
+        self.out = nn.Linear(inner, len(HEADS))
 
     def forward(self, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         mean = (x * real).sum(1) / real.sum(1)

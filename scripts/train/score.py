@@ -17,6 +17,7 @@ import torch
 
 from export import Exact, Files
 from fit import DEVICE
+from model import HEADS
 from pieces import tokenizer, windows_of
 from place import RUNS
 from rows import Row, held_rows, rows_of
@@ -44,13 +45,13 @@ def spread(windows: list, most: int) -> list:
 
 
 def strongest(judge: Judge, shape: dict, rows: Iterable[Row], most: int) -> dict[str, np.ndarray]:
-    """Logits of the strongest window of each row: late direct, late embedded, early direct, early embedded."""
+    """Logits of the strongest window of each row for HEADS: the late ones, then the early ones."""
     cut = tokenizer()
     began = time.monotonic()
     best: dict[str, np.ndarray] = {}
     texts: list[tuple[str, str, str]] = []
     for row in rows:
-        best[row.id] = np.full(4, -30.0)
+        best[row.id] = np.full(2 * len(HEADS), -30.0)
         texts += [(row.id, row.slot, row.plain), *((row.id, "hidden", h.text) for h in row.hidden[:HIDDEN])]
     jobs: list[tuple[int, str, list[int]]] = []
     for start in range(0, len(texts), 500):
@@ -94,7 +95,7 @@ def main() -> None:
         best = strongest(judge, shape, (row for row in rows if row.id not in known), 24)
         for identity, logits in best.items():
             scores = (1 / (1 + np.exp(-logits.astype(np.float64)))).round(6).tolist()
-            lines.append(json.dumps({"id": identity, **dict(zip(("direct", "embedded", "early_direct", "early_embedded"), scores))}) + "\n")
+            lines.append(json.dumps({"id": identity, **dict(zip((*HEADS, *(f"early_{head}" for head in HEADS)), scores))}) + "\n")
         beside = path.with_suffix(".tmp")
         beside.write_text("".join(lines))
         os.replace(beside, path)

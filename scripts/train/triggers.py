@@ -40,7 +40,7 @@ def main() -> None:
             for i, row in enumerate(rows):
                 ids[i, : len(row)] = row
             _, late = judge(ids)
-            value = late[:, 0] if slot == "user" else late.max(1)
+            value = late[:, [0, 2]].max(1) if slot == "user" else late[:, :2].max(1)
             scores += zip(some, (1 / (1 + np.exp(-value))).tolist())
         scores.sort(key=lambda pair: -pair[1])
         found[slot] = [(w, round(s, 3)) for w, s in scores[:MOST] if s > FLOOR]
