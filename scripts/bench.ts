@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { FILES } from "../src/detect/model/manifest.ts";
+import { PLACES } from "../src/detect/scorer.ts";
 import { stopProcess } from "../test/real/process.ts";
 import { startStack } from "../test/real/stack.ts";
 import { measureDetector } from "./benchmark/detector.ts";
@@ -23,11 +24,12 @@ import { textMaker } from "./benchmark/texts.ts";
 const WEIGHTS = fileURLToPath(new URL("../models/injection", import.meta.url));
 const POLICY = fileURLToPath(new URL("./benchmark/policy.yaml", import.meta.url));
 
-/** The shipped weights in `dir`, with a bound that no window is below. */
+/** The shipped weights in `dir`, with bounds that no window is below. */
 function neverEarly(dir: string): string {
   for (const name of FILES) symlinkSync(join(WEIGHTS, name), join(dir, name));
   const manifest: object = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json"), "utf8"));
-  writeFileSync(join(dir, "manifest.json"), JSON.stringify({ ...manifest, clear: 0 }));
+  const clear = Object.fromEntries(PLACES.map((place) => [place, 0]));
+  writeFileSync(join(dir, "manifest.json"), JSON.stringify({ ...manifest, clear }));
   return dir;
 }
 

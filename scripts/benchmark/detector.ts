@@ -8,7 +8,7 @@ import { median, ms, print, progress, quantile } from "./measure.ts";
 import { chatOf, conversation, type TextMaker, toolResultOf } from "./texts.ts";
 
 /** The learned detector as it ships, and the same with no window ending early. */
-export type Learned = "learned" | "whole";
+type Learned = "learned" | "whole";
 const TURNS = ["floor", "limen", "learned", "again"] as const;
 type Turn = (typeof TURNS)[number];
 

@@ -37,7 +37,7 @@ const PARTS = { chat: CHAT, tool: RECORDS } as const;
 /** Above the longest text of the benchmark, before it is cut. */
 const PIECE_LIMIT = 16_384;
 
-export type TextKind = keyof typeof PARTS;
+type TextKind = keyof typeof PARTS;
 /** A new text of `kind` that has exactly so many pieces. */
 export type TextMaker = (kind: TextKind, pieces: number) => string;
 
