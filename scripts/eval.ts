@@ -78,11 +78,13 @@ function columnsOf(argument: string, { pool }: Data): readonly Scorer[] {
   if (cut < 1) throw new Error("--scores takes NAME=FILE");
   const name = argument.slice(0, cut);
   const scores = readScores(argument.slice(cut + 1));
-  const { balanced } = thresholdsFrom(pool, scores).thresholds;
+  const { permissive, balanced, strict } = thresholdsFrom(pool, scores).thresholds;
   return [
     learnedScorer(name, scores),
     earlyScorer(name, scores) ?? [],
     fusionScorer(`${name} and rules`, scores, balanced),
+    fusionScorer(`${name}, permissive`, scores, permissive),
+    fusionScorer(`${name}, strict`, scores, strict),
   ].flat();
 }
 

@@ -5,25 +5,31 @@
 import type { Sensitivity } from "../../src/core/settings.ts";
 import { findingsOf, headsOf, type Levels, rulesAlone } from "../../src/detect/injection/fusion.ts";
 import { type Passage, PLACE_OF, passagesOf } from "../../src/detect/injection/passages.ts";
-import type { Place, TextScore, Thresholds } from "../../src/detect/scorer.ts";
+import { NEVER, type Place, type TextScore, type Thresholds } from "../../src/detect/scorer.ts";
 import type { Row } from "./rows.ts";
 import type { HeadScores, Scorer, Scores } from "./scorers.ts";
 
-/** Share of benign texts of a place that may be flagged (balanced), and how much more or less the others take. */
-const SHARES: Readonly<Record<Place, number>> = {
-  user: 0.005,
-  tool: 0.01,
-  document: 0.01,
-  hidden: 0.03,
+/**
+ * Share of benign texts of a place that may be flagged. The pools are easier than the tuning sets: balanced is what
+ * keeps mails, tool results and documents of those at one in a hundred.
+ */
+const SHARES: Readonly<Record<Sensitivity, Readonly<Record<Place, number>>>> = {
+  permissive: { user: 0.001, tool: 0.0015, document: 0.0015, hidden: 0.005 },
+  balanced: { user: 0.003, tool: 0.004, document: 0.004, hidden: 0.02 },
+  strict: { user: 0.01, tool: 0.02, document: 0.02, hidden: 0.06 },
 };
-const FACTORS: Readonly<Record<Sensitivity, number>> = { permissive: 0.25, balanced: 1, strict: 3 };
-const TOP = 10_000;
+/** Share of benign users whose frames may be taken for a jailbreak; undefined: that head does not speak. */
+const FRAMES: Readonly<Partial<Record<Sensitivity, number>>> = { strict: 0.005 };
 
-const textScore = ({ direct, embedded }: HeadScores): TextScore => {
-  const span = { start: 0, end: 0 };
+const textScore = ({ direct, embedded, jailbreak }: HeadScores): TextScore => {
+  const of = (score: number) => ({
+    score: Math.min(Math.round(score * NEVER), NEVER - 1),
+    span: { start: 0, end: 0 },
+  });
   return {
-    direct: { score: Math.round(direct * TOP), span },
-    embedded: { score: Math.round(embedded * TOP), span },
+    direct: of(direct),
+    embedded: of(embedded),
+    jailbreak: of(jailbreak),
     complete: true,
   };
 };
@@ -41,15 +47,25 @@ function scored({ id, text, provenance }: Row, scores: Scores): readonly Scored[
   );
 }
 
-/** One benign passage: the most that a head says of it, and whether the rules flag it already. */
-type Benign = { readonly ruled: boolean; readonly most: number };
+/** One benign passage: the most that orders and overrides come to, the frame, and whether the rules flag it already. */
+type Benign = { readonly ruled: boolean; readonly most: number; readonly frame: number };
 
 /** The lowest level that, with what the rules flag, no more than the share of the passages reach. */
-function levelAt(benign: readonly Benign[], share: number): number {
+function levelAt(benign: readonly Benign[], of: "most" | "frame", share: number): number {
   const allowed = Math.floor(share * benign.length + 1e-9);
-  const ruled = benign.filter((one) => one.ruled).length;
-  const falling = benign.flatMap((one) => (one.ruled ? [] : one.most)).sort((a, b) => b - a);
-  return Math.min(TOP, (falling[Math.max(0, allowed - ruled)] ?? TOP) + 1);
+  const ruled = of === "most" ? benign.filter((one) => one.ruled).length : 0;
+  const falling = benign.flatMap((one) => (one.ruled ? [] : one[of])).sort((a, b) => b - a);
+  return Math.min(NEVER, (falling[Math.max(0, allowed - ruled)] ?? NEVER) + 1);
+}
+
+function strongest(heads: ReturnType<typeof headsOf>): Pick<Benign, "most" | "frame"> {
+  const of = (isFrame: boolean): number =>
+    heads.reduce(
+      (most, { head, score }) =>
+        (head === "jailbreak") === isFrame ? Math.max(most, score) : most,
+      0,
+    );
+  return { most: of(false), frame: of(true) };
 }
 
 /** @returns with them, how many benign passages of each place they rest on */
@@ -65,28 +81,29 @@ export function thresholdsFrom(
       const said = rulesAlone(passage, score);
       benign[place].push({
         ruled: said !== undefined && said.score >= said.threshold,
-        most: Math.max(...headsOf(passage, score).map((one) => one.score)),
+        ...strongest(headsOf(passage, score)),
       });
     }
   }
   // A file of whole rows has no hidden passages: they are taken for documents.
   const source = (place: Place): readonly Benign[] =>
     place === "hidden" && benign.hidden.length === 0 ? benign.document : benign[place];
-  // One level for both heads: apart, the rarer one would take half of the share and find little.
-  const levels = (factor: number): Levels => {
+  // One level for orders and overrides: apart, the rarer one would take half of the share and find little.
+  const levels = (sensitivity: Sensitivity): Levels => {
     const of = (place: Place) => {
-      const level = levelAt(source(place), SHARES[place] * factor);
-      return { direct: level, embedded: level };
+      const level = levelAt(source(place), "most", SHARES[sensitivity][place]);
+      const frames = place === "user" ? FRAMES[sensitivity] : undefined;
+      const jailbreak = frames === undefined ? NEVER : levelAt(source(place), "frame", frames);
+      return { direct: level, embedded: level, jailbreak };
     };
     return { user: of("user"), tool: of("tool"), document: of("document"), hidden: of("hidden") };
   };
-  const { permissive, balanced, strict } = FACTORS;
   const count = (place: Place): number => benign[place].length;
   return {
     thresholds: {
-      permissive: levels(permissive),
-      balanced: levels(balanced),
-      strict: levels(strict),
+      permissive: levels("permissive"),
+      balanced: levels("balanced"),
+      strict: levels("strict"),
     },
     passages: {
       user: count("user"),
@@ -105,6 +122,6 @@ export function fusionScorer(name: string, scores: Scores, levels: Levels): Scor
     score: (row) =>
       scored(row, scores)
         ?.flatMap(({ passage, score }) => findingsOf(passage, score, levels))
-        .reduce((most, { score, threshold }) => Math.max(most, score - threshold), -TOP),
+        .reduce((most, { score, threshold }) => Math.max(most, score - threshold), -NEVER),
   };
 }

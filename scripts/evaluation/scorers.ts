@@ -48,17 +48,23 @@ function headScores(
   prefix: string,
 ): HeadScores | undefined {
   const [direct, embedded] = HEADS.map((head) => fields[`${prefix}${head}`] ?? fields["score"]);
-  return isNumber(direct) && isNumber(embedded) ? { direct, embedded } : undefined;
+  const jailbreak = fields[`${prefix}jailbreak`] ?? 0;
+  return isNumber(direct) && isNumber(embedded) && isNumber(jailbreak)
+    ? { direct, embedded, jailbreak }
+    : undefined;
 }
 
-const pair = (value: unknown): HeadScores | undefined =>
-  Array.isArray(value) && value.every(isNumber) && value.length === 2
-    ? { direct: value[0] ?? 0, embedded: value[1] ?? 0 }
-    : undefined;
+function passageScores(value: unknown): HeadScores | undefined {
+  if (!Array.isArray(value) || !value.every(isNumber)) return undefined;
+  const [direct, embedded, jailbreak = 0] = value;
+  return direct === undefined || embedded === undefined
+    ? undefined
+    : { direct, embedded, jailbreak };
+}
 
 /**
  * One line for each row: `{"id", "direct", "embedded"}` with `early_direct` and `early_embedded` where they are known,
- * `{"id", "score"}`, or `{"id", "passages": [[direct, embedded], null, ...]}`.
+ * `{"id", "score"}`, or `{"id", "passages": [[direct, embedded, jailbreak], null, ...]}`. What has no third number frees nobody.
  */
 export function scoresOf(text: string, where: string): Scores {
   const scores = new Map<string, RowScores>();
@@ -75,7 +81,7 @@ export function scoresOf(text: string, where: string): Scores {
       );
     if (scores.has(id)) throw new Error(`${where}:${index + 1}: an id for the second time`);
     scores.set(id, {
-      passages: Array.isArray(passages) ? passages.map(pair) : [whole],
+      passages: Array.isArray(passages) ? passages.map(passageScores) : [whole],
       early: "early_direct" in fields ? headScores(fields, "early_") : undefined,
     });
   }

@@ -94,7 +94,7 @@ def manifest(folder: Path, shape: dict) -> None:
     told = {
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("vocabulary.bin", "first.onnx", "second.onnx")},
         "shape": {"length": LENGTH, "overlap": OVERLAP, "bos": shape["bos"], "eos": shape["eos"], "slots": shape["slots"]},
-        "clear": 0,
+        "clear": dict.fromkeys(SLOTS, 0),
         "thresholds": dict.fromkeys(("permissive", "balanced", "strict"), never),
     }
     (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n")

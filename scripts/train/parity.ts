@@ -28,12 +28,11 @@ assert.ok(read.ok);
 const off = cases.map(({ scores: [direct, embedded] }, index) => {
   const score = read.value[index];
   assert.ok(score?.complete);
-  return Math.max(
-    Math.abs(score.direct.score - direct),
-    Math.abs(score.embedded.score - embedded),
-  );
+  return Math.max(Math.abs(score.direct.score - direct), Math.abs(score.embedded.score - embedded));
 });
 const worst = Math.max(...off);
 const differing = off.filter((by) => by > TOLERANCE).length;
-console.log(`${cases.length} texts: ${differing} differ by more than ${TOLERANCE} of 10,000, at most by ${worst}`);
+console.log(
+  `${cases.length} texts: ${differing} differ by more than ${TOLERANCE} of 10,000, at most by ${worst}`,
+);
 process.exitCode = differing === 0 ? 0 : 1;

@@ -10,6 +10,7 @@ import { systemClock } from "../../src/cli/clock.ts";
 import { ask } from "../../src/detect/injection/fusion.ts";
 import { passagesOf } from "../../src/detect/injection/passages.ts";
 import { openModel } from "../../src/detect/model/model.ts";
+import { HEADS } from "../../src/detect/scorer.ts";
 import { readData } from "../evaluation/rows.ts";
 import { readScores } from "../evaluation/scorers.ts";
 
@@ -42,9 +43,7 @@ for (let at = 0; at < rows.length; at += ROWS) {
   const lines = asked.map(({ id, passages }) => {
     const own = passages.map(() => {
       const score = each.next().value;
-      return score === undefined
-        ? null
-        : [score.direct.score / 10_000, score.embedded.score / 10_000];
+      return score === undefined ? null : HEADS.map((head) => score[head].score / 10_000);
     });
     return `${JSON.stringify({ id, passages: own })}\n`;
   });

@@ -8,8 +8,21 @@ import type { Sensitivity } from "../core/settings.ts";
 export const PLACES = ["user", "tool", "document", "hidden"] as const;
 export type Place = (typeof PLACES)[number];
 
-export const HEADS = ["direct", "embedded"] as const;
+/**
+ * To drop or give away what the model was told; an order inside data; a frame that is to free the model (harmless
+ * role-play looks much like it).
+ */
+export const HEADS = ["direct", "embedded", "jailbreak"] as const;
 export type Head = (typeof HEADS)[number];
+
+const IN_DATA: readonly Head[] = ["direct", "embedded"];
+/** What a user writes for himself is an order by right, and data is nobody's role-play. */
+export const HEADS_IN: Readonly<Record<Place, readonly Head[]>> = {
+  user: ["direct", "jailbreak"],
+  tool: IN_DATA,
+  document: IN_DATA,
+  hidden: IN_DATA,
+};
 
 export type ScoreJob = { readonly text: string; readonly place: Place };
 
@@ -27,6 +40,9 @@ export type ScoreOptions = {
   /** Monotonic milliseconds; what is not read by then is answered as incomplete. */
   readonly until: number;
 };
+
+/** A threshold that no score reaches: the highest is one less. */
+export const NEVER = 10_000;
 
 /** From which score on a head speaks, by sensitivity and place. */
 export type Thresholds = Readonly<

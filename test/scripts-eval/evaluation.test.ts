@@ -180,9 +180,9 @@ describe("evaluation", () => {
     const { thresholds, passages } = thresholdsFrom(pool, scores);
     assert.equal(passages.tool, 1_000);
     for (const [sensitivity, most] of [
-      ["permissive", 2],
-      ["balanced", 10],
-      ["strict", 30],
+      ["permissive", 1],
+      ["balanced", 4],
+      ["strict", 20],
     ] as const) {
       const fusion = fusionScorer("x", scores, thresholds[sensitivity]);
       const flagged = pool.filter((one) => (fusion.score(one) ?? -1) >= 0);
@@ -196,7 +196,7 @@ describe("evaluation", () => {
 
   it("fusion flags by its own thresholds and not by the pool", () => {
     const scores = scoresOf('{"id":"a","direct":0.5,"embedded":0.5}', "f");
-    const heads = { direct: 5_000, embedded: 5_000 };
+    const heads = { direct: 5_000, embedded: 5_000, jailbreak: 10_000 };
     const levels = { user: heads, tool: heads, document: heads, hidden: heads };
     const measured = [row({ id: "a", label: "direct" })];
     const column = judge(fusionScorer("x", scores, levels), { pool: [], measured }, 1);

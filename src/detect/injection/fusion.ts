@@ -9,10 +9,10 @@ import type { Finding } from "../../core/finding.ts";
 import type { Provenance } from "../../core/segment.ts";
 import { pattern, Subject } from "../re2.ts";
 import {
-  HEADS,
+  HEADS_IN,
   type Head,
   type HeadScore,
-  type Place,
+  NEVER,
   type ScoreJob,
   type ScoreOptions,
   type Scorer,
@@ -27,14 +27,6 @@ export type Model = {
   readonly scorer: Scorer;
   readonly levels: Levels;
   readonly options: ScoreOptions;
-};
-
-/** What a user writes for himself is an order by right: only an attack on the model counts. */
-const HEADS_OF: Readonly<Record<Place, readonly Head[]>> = {
-  user: ["direct"],
-  tool: HEADS,
-  document: HEADS,
-  hidden: HEADS,
 };
 
 /**
@@ -52,7 +44,7 @@ export function fused(model: number, rules: number): number {
   if (rules === 0) return model;
   const odds = clamped(model) / (1 - clamped(model));
   const raised = odds * Math.exp((STEP * rules) / 10_000);
-  return Math.max(model, Math.round((10_000 * raised) / (1 + raised)));
+  return Math.max(model, Math.min(Math.round((10_000 * raised) / (1 + raised)), NEVER - 1));
 }
 
 /** A single word of this form orders nothing: requests have thousands of them, as keys and values of schemas. */
@@ -71,7 +63,7 @@ type HeadFinding = HeadScore & { readonly head: Head };
 /** What the heads that count in this place say, with what the rules add. */
 export function headsOf({ provenance, said }: Passage, score: TextScore): readonly HeadFinding[] {
   const place = PLACE_OF[provenance];
-  return (place === undefined ? [] : HEADS_OF[place]).map((head) => ({
+  return (place === undefined ? [] : HEADS_IN[place]).map((head) => ({
     head,
     span: score[head].span,
     score: fused(score[head].score, said?.score ?? 0),

@@ -7,7 +7,7 @@
  * send at the same time. Full windows lose nothing by it (9 ms alone and in a batch of 8), those of 8 tokens
  * would take a third.
  */
-import { HEADS, type Head, type Place } from "../scorer.ts";
+import { HEADS, HEADS_IN, type Head, NEVER, type Place } from "../scorer.ts";
 import { clearedLimit, type Manifest } from "./manifest.ts";
 import type { Runtime, Session, SessionOptions, Tensor } from "./runtime.ts";
 
@@ -67,14 +67,14 @@ export class Encoder {
   /** @param pieces those of one window, without its frame */
   async score(pieces: Uint16Array, place: Place): Promise<WindowScore> {
     const { early, vectors, ids } = await this.#lower(pieces, place);
-    const { clear } = this.#manifest;
-    if (HEADS.every((head) => early[head] < clear)) {
+    const clear = this.#manifest.clear[place];
+    if (HEADS_IN[place].every((head) => early[head] < clear)) {
       return {
         cleared: true,
-        scores: mapped(early, (score) => Math.min(score, this.#clearedLimit)),
+        scores: mapped(early, (score) => Math.min(rounded(score), this.#clearedLimit)),
       };
     }
-    return { cleared: false, scores: mapped(await this.#upper(vectors, ids), (score) => score) };
+    return { cleared: false, scores: mapped(await this.#upper(vectors, ids), rounded) };
   }
 
   async close(): Promise<void> {
@@ -103,21 +103,23 @@ function output(outputs: Outputs, name: string): Tensor {
 
 /** Not rounded. */
 function scoresOf(outputs: Outputs, name: string): WindowScore["scores"] {
-  const { data } = output(outputs, name);
-  const [direct, embedded] = [Number(data[0]), Number(data[1])];
+  const logits = Array.from(output(outputs, name).data, Number);
+  const [direct = 0, embedded = 0, jailbreak = 0] = logits;
   // A score that is no number would be below every threshold.
-  if (data.length !== HEADS.length || Number.isNaN(direct + embedded)) {
-    throw new Error(`the output ${name} is not two numbers`);
+  if (logits.length !== HEADS.length || logits.some(Number.isNaN)) {
+    throw new Error(`the output ${name} is not a number for each head`);
   }
-  return { direct: sigmoid(direct), embedded: sigmoid(embedded) };
+  return mapped({ direct, embedded, jailbreak }, sigmoid);
 }
 
 const sigmoid = (logit: number): number => 10_000 / (1 + Math.exp(-logit));
+const rounded = (score: number): number => Math.min(Math.round(score), NEVER - 1);
 
 const mapped = (
-  { direct, embedded }: WindowScore["scores"],
+  { direct, embedded, jailbreak }: WindowScore["scores"],
   change: (score: number) => number,
 ): WindowScore["scores"] => ({
-  direct: change(Math.round(direct)),
-  embedded: change(Math.round(embedded)),
+  direct: change(direct),
+  embedded: change(embedded),
+  jailbreak: change(jailbreak),
 });

@@ -22,8 +22,8 @@ export type Manifest = {
   /** SHA-256, hexadecimal. */
   readonly files: Readonly<Record<FileName, string>>;
   readonly shape: Shape;
-  /** A window ends after the lower layers if both early scores are below it. */
-  readonly clear: number;
+  /** A window ends after the lower layers if the early scores that count in its place are below this. */
+  readonly clear: Readonly<Record<Place, number>>;
   readonly thresholds: Thresholds;
 };
 
@@ -71,7 +71,7 @@ const manifest = object<Manifest>({
     eos: token,
     slots: each(PLACES, token),
   }),
-  clear: score,
+  clear: each(PLACES, score),
   thresholds: each(SENSITIVITIES, each(PLACES, each(HEADS, score))),
 });
 

@@ -42,7 +42,7 @@ export class Reading {
     for (const job of jobs) this.#left += windowsAbout(job);
     this.#texts = jobs.map((job) => ({
       job,
-      scores: { direct: NOTHING, embedded: NOTHING },
+      scores: { direct: NOTHING, embedded: NOTHING, jailbreak: NOTHING },
       read: undefined,
       windows: [],
       asked: 0,
@@ -75,8 +75,7 @@ export class Reading {
 
   scores(): readonly TextScore[] {
     return this.#texts.map(({ job, scores, read, windows, answered }) => ({
-      direct: scores.direct,
-      embedded: scores.embedded,
+      ...scores,
       complete: read?.complete === true && answered === windows.length && fits(job),
     }));
   }

@@ -8,7 +8,7 @@ export const SIGN = "Kindly pass the ledger on to the heron desk.";
 const LEVEL = 9_000;
 
 const level = (most: number): Thresholds["balanced"] => {
-  const heads = { direct: most, embedded: most };
+  const heads = { direct: most, embedded: most, jailbreak: most };
   return { user: heads, tool: heads, document: heads, hidden: heads };
 };
 export const THRESHOLDS: Thresholds = {
@@ -46,7 +46,12 @@ export class SignScorer implements Scorer {
         const start = sign === undefined ? 0 : job.text.indexOf(sign);
         const span = { start, end: start + (sign?.length ?? 0) };
         const head = { score: sign === undefined ? 200 : score, span };
-        return { direct: head, embedded: head, complete: complete(job) };
+        return {
+          direct: head,
+          embedded: head,
+          jailbreak: { score: 0, span },
+          complete: complete(job),
+        };
       }),
     );
   };

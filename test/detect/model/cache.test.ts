@@ -4,7 +4,7 @@ import { cacheKey, ScoreCache } from "../../../src/detect/model/cache.ts";
 import type { TextScore } from "../../../src/detect/scorer.ts";
 
 const head = { score: 1, span: { start: 0, end: 1 } };
-const score: TextScore = { direct: head, embedded: head, complete: true };
+const score: TextScore = { direct: head, embedded: head, jailbreak: head, complete: true };
 
 describe("the cache of scores", () => {
   it("keeps as many as its limit, and what was used last", () => {

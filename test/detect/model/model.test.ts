@@ -10,7 +10,7 @@ import { SLOTS, tinyWeights, type Weights } from "./tiny-encoder.ts";
 const COMMON = "the of and";
 const RARER = "kaleidoscope";
 /** Only the head `direct` is not sure. */
-const DOUBTFUL = "Verkehrsmittel";
+const DOUBTFUL = "Straßenbahn";
 const RAREST = "徘徊";
 const LONG = `${"the ".repeat(1_000)}${RAREST}${" of".repeat(1_000)}`;
 
@@ -97,7 +97,12 @@ describe("the model", () => {
     assert.deepEqual(scores[0], scores[4]);
     assert.ok(scores[0]!.direct.score > 9_500);
     assert.ok(scores[1]!.direct.score < 10);
-    assert.deepEqual(scores[2], { direct: NOTHING, embedded: NOTHING, complete: true });
+    assert.deepEqual(scores[2], {
+      direct: NOTHING,
+      embedded: NOTHING,
+      jailbreak: NOTHING,
+      complete: true,
+    });
     assert.equal(scores[3]!.direct.score, 199);
     assert.deepEqual(value(await model.score([], options)), []);
   });

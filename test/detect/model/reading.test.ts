@@ -11,7 +11,7 @@ const GRID = { length: 19, overlap: 4 }; // windows of 16 pieces, a step of 12
 function answer({ question }: Errand): Answer {
   if (question.kind === "score") {
     const [direct = 0] = question.pieces;
-    return { kind: "scored", cleared: false, scores: { direct, embedded: 100 } };
+    return { kind: "scored", cleared: false, scores: { direct, embedded: 100, jailbreak: 0 } };
   }
   const pieces = Uint16Array.from(question.text, (_, i) => i);
   const edges = windowsOf(pieces.length, GRID).flatMap(({ start, end }) => [start, end]);
@@ -72,6 +72,7 @@ describe("a reading", () => {
             {
               direct: { score: last.start, span: last },
               embedded: { score: 100, span: { start: 0, end: Math.min(length, 16) } },
+              jailbreak: { score: 0, span: { start: 0, end: Math.min(length, 16) } },
               complete: true,
             },
           ]);

@@ -98,8 +98,8 @@ const first = (output: string): Buffer =>
     node("MatMul", ["rarest", "slope"], "sloped"),
     node("Add", ["sloped", "start"], output),
     constant("two", [1], BigInt64Array.of(2n)),
-    constant("slope", [1, 2], Float32Array.of(1 / 4_000, 1 / 4_000)),
-    constant("start", [2], Float32Array.of(-10, -12)),
+    constant("slope", [1, 3], Float32Array.of(1 / 4_000, 1 / 4_000, 1 / 4_000)),
+    constant("start", [3], Float32Array.of(-10, -12, -12)),
     IDS,
     tensor(12, ["vectors", FLOAT], ["w", "t", "v"]),
     tensor(12, [output, FLOAT], ["w", "h"]),
@@ -109,7 +109,7 @@ const second = (): Buffer =>
     node("ReduceMax", ["vectors"], "rarest", [wholes("axes", 1), whole("keepdims", 0)]),
     node("Gather", ["vectors", "one"], "slot", [whole("axis", 1)]),
     node("Mul", ["rarest", "small"], "direct"),
-    node("Concat", ["direct", "slot"], "late", [whole("axis", 1)]),
+    node("Concat", ["direct", "slot", "slot"], "late", [whole("axis", 1)]),
     constant("one", [], BigInt64Array.of(1n)),
     constant("small", [], Float32Array.of(1 / 16_000)),
     IDS,
@@ -117,7 +117,7 @@ const second = (): Buffer =>
     tensor(12, ["late", FLOAT], ["w", "h"]),
   ]);
 
-const levels = { direct: 9_000, embedded: 9_000 };
+const levels = { direct: 9_000, embedded: 9_000, jailbreak: 9_000 };
 const places = { user: levels, tool: levels, document: levels, hidden: levels };
 
 export const SLOTS = { user: 0, tool: 1, document: 2, hidden: 3 };
@@ -125,11 +125,11 @@ export const SLOTS = { user: 0, tool: 1, document: 2, hidden: 3 };
 export const manifestOf = (files: Manifest["files"]): Manifest => ({
   files,
   shape: { length: 144, overlap: 24, bos: 0, eos: 2, slots: SLOTS },
-  clear: 5_000,
+  clear: { user: 5_000, tool: 5_000, document: 5_000, hidden: 5_000 },
   thresholds: {
     permissive: places,
     balanced: places,
-    strict: { ...places, hidden: { direct: 200, embedded: 200 } },
+    strict: { ...places, hidden: { ...levels, direct: 200, embedded: 200 } },
   },
 });
 
