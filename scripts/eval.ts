@@ -28,7 +28,7 @@ thresholds) and test/.
                       scripts/train/passages.ts writes; may be repeated. Its columns: alone, its lower layers
                       alone, and with the rules as the product joins them, at thresholds from the same pool
   --json FILE         where the figures go for machines (default: .cache/eval-injection.json)
-  --languages         also how many benign rows of each language are flagged
+  --languages         also what is flagged of each language, harmless and hostile
   --errors            also which kinds of rows of dev and dev_extra are judged wrong
   --seed N            of the resamples (default: 1)
 `;

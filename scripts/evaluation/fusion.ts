@@ -11,11 +11,11 @@ import type { HeadScores, Scorer, Scores } from "./scorers.ts";
 
 /**
  * Share of benign texts of a place that may be flagged. The pools are easier than the tuning sets: balanced is what
- * keeps mails, tool results and documents of those at one in a hundred.
+ * keeps mails, tool results and documents of those below one in a hundred.
  */
 const SHARES: Readonly<Record<Sensitivity, Readonly<Record<Place, number>>>> = {
-  permissive: { user: 0.001, tool: 0.0015, document: 0.0015, hidden: 0.005 },
-  balanced: { user: 0.003, tool: 0.004, document: 0.004, hidden: 0.02 },
+  permissive: { user: 0.001, tool: 0.0015, document: 0.001, hidden: 0.005 },
+  balanced: { user: 0.003, tool: 0.004, document: 0.002, hidden: 0.02 },
   strict: { user: 0.01, tool: 0.02, document: 0.02, hidden: 0.06 },
 };
 /** Share of benign users whose frames may be taken for a jailbreak; undefined: that head does not speak. */

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { fusionScorer, thresholdsFrom } from "../../scripts/evaluation/fusion.ts";
 import { MEASURES } from "../../scripts/evaluation/measures.ts";
 import { errorsOf } from "../../scripts/evaluation/parts.ts";
-import { judge, tableOf } from "../../scripts/evaluation/report.ts";
+import { judge, languagesOf, tableOf } from "../../scripts/evaluation/report.ts";
 import { isHeld, type Row, readData, rowOf } from "../../scripts/evaluation/rows.ts";
 import {
   earlyScorer,
@@ -108,7 +108,21 @@ describe("evaluation", () => {
     assert.equal(column.results[titled("dev tool embedded, recall")]?.value, 0.5);
     assert.equal(column.results[titled("dev direct, recall")]?.value, 1);
     assert.equal(column.results[titled("dev user, flagged")]?.value, 1);
-    assert.equal(column.languages["und"]?.rows, 1);
+    assert.deepEqual(column.languages, [], "a language of four rows says nothing");
+  });
+
+  it("tells of each language how much is flagged, harmless and hostile", () => {
+    const rows = Array.from({ length: 25 }, (_, i) => [
+      row({ id: `b${i}`, lang: "tl", text: i < 1 ? "1" : "0" }),
+      row({ id: `a${i}`, lang: "tl", label: "direct", text: i < 20 ? "1" : "0" }),
+    ]).flat();
+    const column = judge(literal, { pool: poolOf(["user"]), measured: rows }, 1);
+    const [tagalog, ...others] = column.languages;
+    assert.deepEqual(others, []);
+    assert.equal(tagalog?.harmless?.value, 1 / 25);
+    assert.equal(tagalog?.attacks?.value, 20 / 25);
+    assert.equal(tagalog?.foreign, undefined);
+    assert.match(languagesOf([column]), /tl +4\.0 \([^)]*\) of 25 +80\.0 \([^)]*\) of 25 +-/);
   });
 
   it("errors are told by part, of the tuning sets alone", () => {
