@@ -33,9 +33,16 @@ function join(judgements: readonly Judgement[]): Judgement {
   };
 }
 
+/**
+ * Texts of one request, keys of schemas included. Each costs everybody some 10 µs of the event loop however short it
+ * is (measured), and a body of a megabyte has room for 200,000; a long conversation with many tools has some 10,000.
+ */
+const TEXTS = 32_768;
+
 function judgeLimits(request: InferenceRequest, settings: IngressSettings): Verdict {
   const { limits, models } = settings;
   if (request.messages > limits.messages) return deny("limit_exceeded", ruleId("ingress.messages"));
+  if (request.segments.length > TEXTS) return deny("limit_exceeded", ruleId("ingress.texts"));
   if ((request.maxOutputTokens ?? 0) > limits.maxOutputTokens) {
     return deny("limit_exceeded", ruleId("ingress.max_output_tokens"));
   }

@@ -16,6 +16,7 @@ import { isSure, type Model } from "../detect/injection/fusion.ts";
 import { type Passage, passagesOf } from "../detect/injection/passages.ts";
 import { REMOVED, spansToStrip } from "../detect/injection/strip.ts";
 import type { Scorer } from "../detect/scorer.ts";
+import { ViewBuilder } from "../detect/view.ts";
 import { meetingsOf, type Seam, seamsOf } from "./seams.ts";
 
 /** A text of a request. */
@@ -70,7 +71,10 @@ type Reading = {
 type Means = { readonly injection: Injection; readonly model: Model | undefined };
 
 const asked = (text: string, provenance: Provenance, injection: Injection): readonly Passage[] =>
-  passagesOf(text, provenance).filter((one) => actionFor(one.provenance, injection) !== "off");
+  // Where documents are not asked about, marks would take a user's words out of sight.
+  passagesOf(text, provenance, injection.document === "off" ? "ignored" : "read").filter(
+    (one) => actionFor(one.provenance, injection) !== "off",
+  );
 
 /** The first flagged finding that one of these actions answers. */
 const flaggedBy = (
@@ -108,17 +112,42 @@ async function judgeAgain(
   };
 }
 
-/** What is flagged in neighbours together and in none of them alone. It has no place in one text: it is refused. */
+/**
+ * A text as it goes on, for what it comes to beside its neighbours: an order cut in two can stand beside another that
+ * is taken out. Nothing of one that is framed, or that is flagged and passes: that is known.
+ */
+function left(
+  { said, judged }: Reading,
+  redactions: readonly Redaction[],
+  injection: Injection,
+): readonly Seam[] {
+  const { text, provenance } = said;
+  const own = judged.filter(({ passage }) => passage.provenance === provenance);
+  if (flaggedBy(own, injection, "flag") !== undefined) return [];
+  if (redactions.some(({ span }) => span.start === span.end)) return [];
+  const view = new ViewBuilder(text);
+  for (const { span, replacement } of redactions) view.replace(span.start, span.end, replacement);
+  return [{ provenance, text: view.build().text }];
+}
+
+/**
+ * What is flagged in neighbours together and in none of them alone. It has no place in one text: it is refused.
+ * @param verdict what happens to each of them alone
+ */
 async function judgeSeams(
   readings: readonly Reading[],
+  verdict: Verdict,
   { injection, model }: Means,
 ): Promise<{ readonly refused: Finding | undefined; readonly cause: Cause | undefined }> {
-  const clean = readings.filter(
-    ({ judged }) => !judged.some(({ findings }) => findings.some(isFlagged)),
+  const edits = Map.groupBy(
+    verdict.kind === "mutate" ? verdict.redactions : [],
+    ({ segment }) => segment,
+  );
+  const pieces = readings.flatMap((reading) =>
+    left(reading, edits.get(reading.index) ?? [], injection),
   );
   const passages = (seams: readonly Seam[]): readonly Passage[] =>
     seams.flatMap(({ text, provenance }) => asked(text, provenance, injection));
-  const pieces = clean.map(({ said }) => said);
   const byRules = detectByRules(passages(seamsOf(pieces)));
   const refused = flaggedBy(settled(byRules, model), injection, "annotate", "strip", "deny");
   if (refused !== undefined || model === undefined) return { refused, cause: undefined };
@@ -137,10 +166,11 @@ async function redactionsOf(
   if (flaggedBy(judged, injection, "strip") !== undefined) {
     const goes = (passage: Passage): boolean =>
       ["annotate", "strip"].includes(actionFor(passage.provenance, injection));
+    const read = (rest: string, by: Provenance): readonly Passage[] => asked(rest, by, injection);
     const spans =
       effort === "all"
         ? [whole]
-        : await spansToStrip({ text, provenance }, judged, { model, goes });
+        : await spansToStrip({ text, provenance }, judged, { model, read, goes });
     return spans.map((span) => ({ segment: index, span, replacement: REMOVED }));
   }
   const marked = judged.filter((one) => flaggedBy([one], injection, "annotate") !== undefined);
@@ -198,11 +228,13 @@ export function injectionJudge(
     const findings = findingsIn(readings);
     const refused = flaggedBy(all(readings), injection, "deny");
     if (refused !== undefined) return judgement(denied(refused.rule), findings, cause);
-    const seams = await judgeSeams(readings, means);
+    const verdict = await enforce(readings, means);
+    if (verdict.kind === "deny") return judgement(verdict, findings, cause);
+    const seams = await judgeSeams(readings, verdict, means);
     if (seams.refused !== undefined) {
       return judgement(denied(seams.refused.rule), [...findings, seams.refused], cause);
     }
-    return judgement(await enforce(readings, means), findings, cause ?? seams.cause);
+    return judgement(verdict, findings, cause ?? seams.cause);
   };
 }
 

@@ -70,6 +70,21 @@ describe("ingress", () => {
     });
   }
 
+  for (const { texts, kind } of [
+    { texts: 32_768, kind: "allow" },
+    { texts: 32_769, kind: "deny" },
+  ]) {
+    it(`answers ${texts} texts in one request with ${kind}`, async () => {
+      const said = Array.from({ length: texts }, (): Said => ["user", "a b"]);
+      const { verdict } = await judge(said, {}, { messages: 1 });
+      const rule = "ingress.texts";
+      assert.deepEqual(
+        verdict,
+        kind === "allow" ? { kind } : { kind, reason: "limit_exceeded", rule },
+      );
+    }).timeout(10_000);
+  }
+
   it("refuses a model that no glob of the policy names", async () => {
     const { verdict } = await judge([["user", "hi"]], { models: ["claude-*"] });
     assert.deepEqual(verdict, { kind: "deny", reason: "model_denied", rule: "ingress.models" });

@@ -47,15 +47,22 @@ export function fused(model: number, rules: number): number {
   return Math.max(model, Math.min(Math.round((10_000 * raised) / (1 + raised)), NEVER - 1));
 }
 
-/** A single word of this form orders nothing: requests have thousands of them, as keys and values of schemas. */
+/** A name of this form orders nothing: requests have thousands of them, as keys and values of schemas. */
 const mereName = pattern("^\\s*[\\w./:@-]*\\s*$");
 const NAME_LIMIT = 64;
+/** Words of a name that signs part: the encoder reads `reveal-your-system-prompt`, four of them, as what it says. */
+const nameWord = pattern("[A-Za-z]{2}\\w*");
+const NAME_WORDS = 3;
+const isName = (text: string): boolean => {
+  if (text.length > NAME_LIMIT) return false;
+  const subject = new Subject(text);
+  return mereName.test(subject) && nameWord.spans(subject, NAME_WORDS + 1).length <= NAME_WORDS;
+};
 
 /** Asks the learned detector about a passage; not about a mere name, which its neighbours may make more of. */
 function jobOf({ provenance, view: { text } }: Passage): ScoreJob | undefined {
   const place = PLACE_OF[provenance];
-  const isName = text.length <= NAME_LIMIT && mereName.test(new Subject(text));
-  return place === undefined || isName ? undefined : { text, place };
+  return place === undefined || isName(text) ? undefined : { text, place };
 }
 
 type HeadFinding = HeadScore & { readonly head: Head };

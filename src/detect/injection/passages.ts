@@ -32,11 +32,18 @@ export const PLACE_OF: Readonly<Record<Provenance, Place | undefined>> = {
 /** Hidden readings that are passages of their own; the rest together is one more. */
 const HIDDEN = 16;
 
-/** All passages of a text; the first is the text as it stands. */
-export function passagesOf(text: string, provenance: Provenance): readonly Passage[] {
+/**
+ * All passages of a text; the first is the text as it stands.
+ * @param marks `ignored`: what a user puts between marks is his own word
+ */
+export function passagesOf(
+  text: string,
+  provenance: Provenance,
+  marks: "read" | "ignored" = "read",
+): readonly Passage[] {
   const readings = readingsOf(text);
   const { plain } = readings;
-  const contexts = provenance === "user" ? contextsOf(plain.text) : [];
+  const contexts = provenance === "user" && marks === "read" ? contextsOf(plain.text) : [];
   return [
     {
       provenance,

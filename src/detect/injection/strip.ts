@@ -6,7 +6,7 @@ import type { Provenance, Span } from "../../core/segment.ts";
 import { type View, ViewBuilder } from "../view.ts";
 import { detect, type Judged } from "./detect.ts";
 import type { Model } from "./fusion.ts";
-import { type Passage, passagesOf } from "./passages.ts";
+import type { Passage } from "./passages.ts";
 import { grouped, sentencesOf } from "./sentences.ts";
 
 /** Stands in the place of what was taken out: a model is not to take the rest for the whole. */
@@ -21,6 +21,8 @@ const TRIES = [1, 2, 3, 5, 8];
 type Text = { readonly text: string; readonly provenance: Provenance };
 type Means = {
   readonly model: Model | undefined;
+  /** The passages of a text that are judged; the first is the text as it stands. */
+  readonly read: (text: string, provenance: Provenance) => readonly Passage[];
   /** Whether what is flagged in such a passage has to go. */
   readonly goes: (passage: Passage) => boolean;
 };
@@ -39,10 +41,10 @@ export async function spansToStrip(
   let flagged = judged.filter((one) => means.goes(one.passage) && excess(one) >= 0);
   for (let left = text.length > LONG ? 1 : ROUNDS; left > 0; left -= 1) {
     const parts: Span[][] = [];
-    for (const one of flagged) parts.push(await partsOf(rest.text, one, means.model));
+    for (const one of flagged) parts.push(await partsOf(rest.text, one, means));
     removed = joined([...removed, ...parts.flat().map((span) => rest.toSource(span))]);
     rest = cut(text, removed);
-    const again = await detect(passagesOf(rest.text, provenance), means.model);
+    const again = await detect(means.read(rest.text, provenance), means.model);
     // What is not known to be clean is not kept.
     if (again.cause !== undefined) break;
     flagged = again.judged.filter((one) => means.goes(one.passage) && excess(one) >= 0);
@@ -52,17 +54,13 @@ export async function spansToStrip(
 }
 
 /** The parts of a flagged passage that make it one, in the text it is a passage of. */
-async function partsOf(
-  text: string,
-  { passage, findings }: Judged,
-  model: Model | undefined,
-): Promise<Span[]> {
+async function partsOf(text: string, { passage, findings }: Judged, means: Means): Promise<Span[]> {
   const parts: (readonly Span[])[] = [];
   for (const { span, score, threshold, rule } of findings) {
     if (score < threshold) continue;
     if (passage.provenance === "hidden") parts.push([span]);
     else if (rule === passage.said?.rule) parts.push(sentencesOf(text, span));
-    else parts.push(await fewest(text, sentencesOf(text, span), { passage, model }));
+    else parts.push(await fewest(text, sentencesOf(text, span), { ...means, passage }));
   }
   return parts.flat();
 }
@@ -71,12 +69,12 @@ async function partsOf(
 async function fewest(
   text: string,
   sentences: readonly Span[],
-  { passage, model }: { readonly passage: Passage; readonly model: Model | undefined },
+  { passage, model, read }: Means & { readonly passage: Passage },
 ): Promise<readonly Span[]> {
   const groups = grouped(sentences, SENTENCES);
   if (groups.length < 2) return groups;
   const asPassages = (texts: readonly string[]): readonly Passage[] =>
-    texts.flatMap((piece) => passagesOf(piece, passage.provenance).slice(0, 1));
+    texts.flatMap((piece) => read(piece, passage.provenance).slice(0, 1));
   const alone = await detect(
     asPassages(groups.map(({ start, end }) => text.slice(start, end))),
     model,
