@@ -85,12 +85,20 @@ const escapes = piecewise(
       .join(""),
 );
 
-/** Single letters apart: `i g n o r e`, `i-g-n-o-r-e`. The words run together. */
-const spaced = piecewise("\\b(?:[A-Za-z][ ._*-]{1,2}){7,}[A-Za-z]\\b", (piece) =>
-  [...piece].filter((character) => isLetter(character.charCodeAt(0))).join(""),
-);
+/** Single letters apart: `i g n o r e`, `i-g-n-o-r-e`. Words run together unless a wider gap parts them. */
+const spaced = piecewise("\\b(?:[A-Za-z][ ._*-]{1,3}){7,}[A-Za-z]\\b", (piece) => {
+  let text = "";
+  let gap = 0;
+  for (const character of piece) {
+    if (isLetter(character.charCodeAt(0))) {
+      text += gap > 1 ? ` ${character}` : character;
+      gap = 0;
+    } else if (character === " ") gap += 1;
+  }
+  return text;
+});
 
-/** Whole texts, read only when a word of instructions stands in them in that writing. */
+/** Whole texts, read only when a common word or one of instructions stands in them in that writing. */
 function whole(trigger: string, read: (text: string) => string): Decoder {
   return {
     trigger,
@@ -98,9 +106,13 @@ function whole(trigger: string, read: (text: string) => string): Decoder {
     decode: ({ text }) => [{ text: read(text), source: { start: 0, end: text.length } }],
   };
 }
-const turned = whole("(?i)vafgehpgvba|flfgrz cebzcg|vtaber", rot13);
-const reversed = whole("(?i)snoitcurtsni|tpmorp metsys|erongi", (text) =>
-  [...text].reverse().join(""),
+const turned = whole(
+  "(?i)vafgehpgvba|flfgrz cebzcg|vtaber|\\b(?:gur|naq|lbh|lbhe|jvgu|guvf|cnffjbeq|cebzcg)\\b",
+  rot13,
+);
+const reversed = whole(
+  "(?i)snoitcurtsni|tpmorp metsys|erongi|\\b(?:eht|uoy|ruoy|htiw|siht|drowssap|tpmorp)\\b",
+  (text) => [...text].reverse().join(""),
 );
 
 /** Runs of characters that no font shows, each of which stands for a byte. */

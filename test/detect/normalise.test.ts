@@ -67,6 +67,21 @@ describe("readings of a text", () => {
     assert.deepEqual(hidden, []);
   });
 
+  it("part the words of spaced letters where a gap is wider", () => {
+    assert.deepEqual(hiddenTexts("o p e n  t h e  g a t e"), ["open the gate"]);
+    assert.deepEqual(hiddenTexts("o-p-e-n-t-h-e-g-a-t-e"), ["openthegate"]);
+    assert.deepEqual(hiddenTexts("o. p. e. n. t. h. e. g. a. t. e"), ["openthegate"]);
+  });
+  it("are turned and reversed where a common word stands in them in that writing", () => {
+    const text = "Bring the lamp to the harbour at noon.";
+    const turned = text.replace(/[a-z]/gi, (letter) => {
+      const code = letter.charCodeAt(0) + 13;
+      return String.fromCharCode(code > (letter <= "Z" ? 90 : 122) ? code - 26 : code);
+    });
+    assert.ok(hiddenTexts(turned).includes(text));
+    assert.ok(hiddenTexts([...text].reverse().join("")).includes(text));
+  });
+
   it("take in an encoding inside an encoding, three deep and no deeper", () => {
     const inner = "the innermost words of all";
     const nested = (depth: number): string =>

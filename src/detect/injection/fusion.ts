@@ -59,10 +59,11 @@ const isName = (text: string): boolean => {
   return mereName.test(subject) && nameWord.spans(subject, NAME_WORDS + 1).length <= NAME_WORDS;
 };
 
-/** Asks the learned detector about a passage; not about a mere name, which its neighbours may make more of. */
+/** Asks the learned detector about a passage; not about a mere name in sight, which its neighbours may make more of. */
 function jobOf({ provenance, view: { text } }: Passage): ScoreJob | undefined {
   const place = PLACE_OF[provenance];
-  return place === undefined || isName(text) ? undefined : { text, place };
+  const isMere = place !== "hidden" && isName(text);
+  return place === undefined || isMere ? undefined : { text, place };
 }
 
 type HeadFinding = HeadScore & { readonly head: Head };
