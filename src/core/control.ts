@@ -13,6 +13,8 @@ export type JudgeContext = {
   readonly scope: string;
   /** Monotonic milliseconds. What is not judged by then stays unjudged: `detector_timeout`. */
   readonly until: number;
+  /** Aborted: nobody waits for the verdict any more. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 /** With `cause` not all of the request could be judged; verdict and findings are of the rest. */

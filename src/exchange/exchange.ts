@@ -41,6 +41,9 @@ export type ExchangeDeps = LedgerDeps & {
   readonly closed: Extract<Cause, "overloaded"> | undefined;
 };
 
+/** One value: an exception with its stack would be built for each exchange that is given up. */
+const GIVEN_UP = new Error("nobody waits for the decision");
+
 export class Exchange {
   readonly #deps: ExchangeDeps;
   readonly #ledger: Ledger;
@@ -54,6 +57,8 @@ export class Exchange {
   #decision: RequestDecision | undefined;
   /** The response came first: what still comes of the request goes nowhere. */
   #overtaken = false;
+  /** Aborted when nobody waits for the decision any more. */
+  readonly #wanted = new AbortController();
   /** Set by the response's headers. */
   #response: ResponseSide | undefined;
 
@@ -95,7 +100,9 @@ export class Exchange {
     cause: Cause | undefined,
   ): Promise<BodyReply> {
     const decision = await this.#judge(whole, cause);
-    if (this.#overtaken) return WITHHOLD;
+    // Of what was given up and not judged in full nothing is decided: its record says that it broke off.
+    const isGivenUp = this.#wanted.signal.aborted && decision.cause !== undefined;
+    if (this.#overtaken || isGivenUp) return WITHHOLD;
     const refusal = await this.#decide(decision, whole.length);
     if (refusal !== undefined) return { kind: "refuse", reply: refusal };
     const out = decision.body;
@@ -132,6 +139,11 @@ export class Exchange {
   async responseBody(chunk: BodyChunk): Promise<BodyReply> {
     if (this.#response === undefined) throw new Error("a response body before its headers");
     return this.#response.body(chunk);
+  }
+
+  /** The stream to Envoy is gone: judging ends soon, if it is waiting. What still has to be done is `close`. */
+  giveUp(): void {
+    this.#wanted.abort(GIVEN_UP);
   }
 
   /** The stream to Envoy is gone, whatever the reason: what has no record gets one. */
@@ -177,7 +189,8 @@ export class Exchange {
     }
     const { route, identity } = head;
     const path = pathOf(head.path);
-    const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock };
+    const { signal } = this.#wanted;
+    const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock, signal };
     const decision = await judgeRequest(input);
     // What was read is what goes on, not what came: nobody decodes it once more.
     const isDecoded = decoded.value !== bytes && decision.coverage.state !== "none";
@@ -197,6 +210,7 @@ export class Exchange {
   async #overtake({ local }: ResponseHead): Promise<LocalReply | undefined> {
     if (!local && this.#body === undefined) throw new Error("a response without a request");
     this.#overtaken = true;
+    this.giveUp();
     this.#body?.drop();
     const policy = this.#policy;
     if (local) {

@@ -31,6 +31,8 @@ export type RequestInput = {
   readonly identity: Identity;
   readonly bytes: Uint8Array;
   readonly clock: Clock;
+  /** Aborted: nobody waits for the decision any more. */
+  readonly signal?: AbortSignal;
 };
 
 /** What was decided about a request, with everything a record says about it. */
@@ -142,6 +144,7 @@ export async function judgeRequest(input: RequestInput): Promise<RequestDecision
   const context = {
     scope: scopeOf(identity),
     until: startedMs + policy.settings.budgetMs.request,
+    signal: input.signal,
   };
   const judged = await runControls(request, policy, { clock, context });
   if (!judged.ok) return unread(judged.cause, policy, known);

@@ -271,6 +271,7 @@ describe("while a request waits for its verdict", () => {
     await held.arrival;
     await turn();
     assert.equal(records.length, 0);
+    assert.equal(held.contexts[0]?.signal?.aborted, true);
     held.answer();
     await done;
     assert.deepEqual(sent, []);
@@ -279,6 +280,47 @@ describe("while a request waits for its verdict", () => {
     assert.equal(decision.verdict.action, "allowed");
     assert.deepEqual(outcome.coverage.response, { state: "none", cause: "aborted" });
     assert.equal(outcome.output.aborted, true);
+  });
+
+  it("nobody may want it any more: its control hears of it, and its record says that it broke off", async () => {
+    const timedOut = { cause: "detector_timeout" } as const;
+    const local = { status: 504, headers: new Map(), endOfStream: true, local: true };
+    for (const { leaves, judgement, want } of [
+      {
+        leaves: async (exchange: Exchange) => exchange.giveUp(),
+        judgement: timedOut,
+        want: ["request.decision", "failed_closed", "aborted"],
+      },
+      {
+        leaves: async (exchange: Exchange) => exchange.giveUp(),
+        judgement: { ...timedOut, verdict: DENY }, // found before it was given up
+        want: ["request.decision", "denied", "detector_timeout"],
+      },
+      {
+        leaves: (exchange: Exchange) => exchange.responseHeaders(local),
+        judgement: timedOut,
+        want: ["request.decision", "local_reply", "local_reply"],
+      },
+    ]) {
+      const held = new Held();
+      const { records, open: begin } = exchangeOf(held.policies(open));
+      const exchange = begin();
+      await exchange.requestHeaders(head);
+      const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
+      await held.arrival;
+      const signal = held.contexts[0]?.signal;
+      assert.equal(signal?.aborted, false);
+      await leaves(exchange);
+      assert.equal(signal.aborted, true);
+      held.answer(judgement);
+      await body;
+      await exchange.close();
+      const [decision] = records;
+      assert.ok(decision?.type === "request.decision");
+      const { type, verdict, coverage } = decision;
+      assert.deepEqual([type, verdict.action, coverage.request.cause], want);
+      assert.equal(records.length, 2);
+    }
   });
 
   it("another is judged and answered, each within its own policy's budget", async () => {

@@ -97,6 +97,7 @@ class Conversation {
   }
 
   async close(): Promise<void> {
+    if (this.#call.gone.aborted) this.#exchange.giveUp();
     await this.#lanes.request.idle();
     await this.#lanes.response.idle();
     await this.#exchange.close();
