@@ -25,17 +25,20 @@ const MAX_THREADS = 4;
 /** The event loop and the log's writer keep a core, if there are more than one: a busy loop is late for everybody. */
 const threadsHere = (): number => Math.max(1, Math.min(availableParallelism() - 1, MAX_THREADS));
 
-/** @throws LimenError `detector_unavailable` */
+/**
+ * @param died called when a thread has died, or could not be started again
+ * @throws LimenError `detector_unavailable`
+ */
 export async function openDetector(
   { model, threads = threadsHere() }: Detection,
-  clock: Clock,
+  { clock, died }: { readonly clock: Clock; readonly died?: () => void },
 ): Promise<Detector> {
   if (model.kind === "off") return { entry: RULES_ALONE, scorer: undefined };
   const folder = model.kind === "folder" ? model.path : SHIPPED;
-  const scorer = await openModel(folder, { threads, clock });
+  const scorer = await openModel(folder, { threads, clock, ...(died && { died }) });
   return { entry: { injection: scorer.digest }, scorer };
 }
 
-const NOTHING: ScorerStats = { texts: 0, cached: 0, windows: 0, cleared: 0, queued: 0 };
+const NOTHING: ScorerStats = { texts: 0, cached: 0, windows: 0, cleared: 0, queued: 0, died: 0 };
 
 export const statsOf = ({ scorer }: Detector): ScorerStats => scorer?.stats() ?? NOTHING;

@@ -126,7 +126,7 @@ async function weightsOf(detector: string | undefined): Promise<OpenScorer | und
   const kind = detector === "off" ? detector : "default";
   const model: Detection["model"] =
     detector === undefined || kind === "off" ? { kind } : { kind: "folder", path: detector };
-  return (await openDetector({ model, threads: undefined }, systemClock())).scorer;
+  return (await openDetector({ model, threads: undefined }, { clock: systemClock() })).scorer;
 }
 
 function parsed(args: readonly string[]) {

@@ -155,7 +155,10 @@ class Service {
   }
 
   async #openDetector(): Promise<Detector> {
-    const detector = await openDetector(this.#config.detection, this.#clock);
+    const detector = await openDetector(this.#config.detection, {
+      clock: this.#clock,
+      died: () => this.#log("detector_thread_died"),
+    });
     const { scorer } = detector;
     if (scorer === undefined) this.#log("detector_off");
     else this.#closers.push(() => scorer.close());

@@ -39,6 +39,8 @@ export type ScoreOptions = {
   readonly scope: string;
   /** Monotonic milliseconds; what is not read by then is answered as incomplete. */
   readonly until: number;
+  /** Aborted: nobody waits for the answer any more. What is not read by then is incomplete. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 /** A threshold that no score reaches: the highest is one less. */
@@ -57,9 +59,9 @@ export interface Scorer {
   score(jobs: readonly ScoreJob[], options: ScoreOptions): Promise<Result<readonly TextScore[]>>;
 }
 
-/** Counted from the start; `queued` is how many windows wait now. */
+/** Counted from the start, `died` in threads; `queued` is how many windows wait now. */
 export type ScorerStats = Readonly<
-  Record<"texts" | "cached" | "windows" | "cleared" | "queued", number>
+  Record<"texts" | "cached" | "windows" | "cleared" | "queued" | "died", number>
 >;
 
 /** The detector as the one who opened it has it: to count, and to end its threads. */

@@ -21,6 +21,12 @@ export const MESSAGES = {
     level: "warn",
     text: "the learned detector is switched off: injections are looked for by rules alone",
   },
+  detector_thread_died: {
+    level: "warn",
+    text: "a thread of the learned detector died, or could not be started again: it is tried until it runs",
+    // A text may be what it dies of.
+    perCall: true,
+  },
   policy_swapped: { level: "info", text: "policy set swapped" },
   policy_reload_failed: { level: "warn", text: "policy reload failed, the last good set stays" },
   few_open_files: {

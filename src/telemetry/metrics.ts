@@ -53,6 +53,8 @@ export type DetectorState = {
   readonly cleared: number;
   /** Windows that wait now. */
   readonly queued: number;
+  /** Threads, and tries to start one again. */
+  readonly died: number;
 };
 
 type TlsState = {
@@ -345,6 +347,7 @@ function exposeGauges(
   read(registry, "limen_detector_windows_total", () => detector().windows);
   read(registry, "limen_detector_windows_cleared_total", () => detector().cleared);
   gauge(registry, "limen_detector_queue_windows", () => detector().queued);
+  read(registry, "limen_detector_threads_died_total", () => detector().died);
   gauge(registry, "limen_audit_writable", () => Number(audit().writable));
   gauge(registry, "limen_audit_log_size", () => audit().logSize);
   gauge(registry, "limen_audit_checkpoint_size", () => audit().checkpoint.size);

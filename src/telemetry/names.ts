@@ -193,6 +193,11 @@ export const METRICS = {
     labels: [],
     help: "Windows of text that wait for the injection detector.",
   },
+  limen_detector_threads_died_total: {
+    type: "counter",
+    labels: [],
+    help: "Threads of the injection detector that died, did not answer, or could not be started again; each is tried again.",
+  },
   limen_audit_writable: {
     type: "gauge",
     labels: [],

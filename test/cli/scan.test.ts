@@ -185,7 +185,7 @@ describe("limen scan", () => {
     const opened: string[] = [];
     const closed: string[] = [];
     const scorer = Object.assign(new SignScorer(), {
-      stats: () => ({ texts: 0, cached: 0, windows: 0, cleared: 0, queued: 0 }),
+      stats: () => ({ texts: 0, cached: 0, windows: 0, cleared: 0, queued: 0, died: 0 }),
       close: async () => void closed.push("x"),
     });
     const ask = async (args: readonly string[]): Promise<Ran> => {

@@ -26,6 +26,7 @@ const DETECTOR: DetectorState = {
   windows: 8,
   cleared: 6,
   queued: 2,
+  died: 3,
 };
 
 function open() {
@@ -302,6 +303,7 @@ describe("gauges", () => {
     assert.equal(await read("limen_detector_windows_total"), "8");
     assert.equal(await read("limen_detector_windows_cleared_total"), "6");
     assert.equal(await read("limen_detector_queue_windows"), "2");
+    assert.equal(await read("limen_detector_threads_died_total"), "3");
     assert.equal(await read("limen_audit_writable"), "1");
     assert.equal(await read("limen_audit_log_size"), "20");
     assert.equal(await read("limen_audit_checkpoint_size"), "18");

@@ -60,6 +60,7 @@ describe("metric names", () => {
         windows: 0,
         cleared: 0,
         queued: 0,
+        died: 0,
       }),
       tls: () => ({ expirySeconds: 0, reloadFailed: false }),
       exchangesOpen: () => 0,

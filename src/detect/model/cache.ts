@@ -1,22 +1,22 @@
 /**
- * Scores of texts read before: a conversation sends all its turns again with each new one. The key is a
- * digest of who asks, of the place and of the text, so the texts are not kept. The least recently used go first.
+ * Scores that were found before, of texts and of their windows: a conversation sends all its turns again with each
+ * new one, and a text that was not read in time comes back. A key is a digest of who asks, of the place and of what
+ * was read, so that is not kept. The least recently used go first.
  */
 import { hash } from "node:crypto";
-import type { ScoreJob, TextScore } from "../scorer.ts";
+import type { Place, ScoreJob } from "../scorer.ts";
 
-export class ScoreCache {
+export class ScoreCache<Score> {
   readonly #limit: number;
   /** In the order of use: a Map keeps the order of insertion. */
-  readonly #scores = new Map<string, TextScore>();
+  readonly #scores = new Map<string, Score>();
 
-  /** @param limit entries; one takes 0.3 kB (measured) */
+  /** @param limit entries */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Only for complete scores: others say how much time there was. */
-  set(key: string, score: TextScore): void {
+  set(key: string, score: Score): void {
     this.#scores.delete(key);
     this.#scores.set(key, score);
     if (this.#scores.size <= this.#limit) return;
@@ -26,13 +26,21 @@ export class ScoreCache {
     }
   }
 
-  get(key: string): TextScore | undefined {
+  get(key: string): Score | undefined {
     const score = this.#scores.get(key);
     if (score !== undefined) this.set(key, score);
     return score;
   }
 }
 
-/** The length stands before the scope, so that no scope and text together look like others. */
-export const cacheKey = (scope: string, { text, place }: ScoreJob): string =>
-  hash("sha256", `${place} ${scope.length} ${scope}${text}`, "base64");
+/** What a key begins with. The length stands before the scope, so that no scope and text together look like others. */
+export const ownerOf = (scope: string, place: Place): string => `${place} ${scope.length} ${scope}`;
+
+export const textKey = (scope: string, { text, place }: ScoreJob): string =>
+  hash("sha256", `${ownerOf(scope, place)}${text}`, "base64");
+
+/** @param pieces those of the window, without its frame */
+export function windowKey(owner: string, pieces: Uint16Array): string {
+  const bytes = new Uint8Array(pieces.buffer, pieces.byteOffset, pieces.byteLength);
+  return hash("sha256", Buffer.concat([Buffer.from(owner), bytes]), "base64");
+}

@@ -12,7 +12,12 @@ export type ThreadStart = {
 };
 
 export type Question =
-  | { readonly kind: "read"; readonly text: string }
+  | {
+      readonly kind: "read";
+      readonly text: string;
+      /** What the keys of its windows begin with. */
+      readonly owner: string;
+    }
   | { readonly kind: "score"; readonly pieces: Uint16Array; readonly place: Place };
 
 export type TextRead = {
@@ -20,6 +25,8 @@ export type TextRead = {
   readonly pieces: Uint16Array;
   /** Where each window of the grid begins and ends in the text, in UTF-16 units, in pairs. */
   readonly edges: Int32Array;
+  /** What the windows of the grid are called in the cache: a millisecond for 500, so it is done there. */
+  readonly keys: readonly string[];
   /** False: the text has more pieces. */
   readonly complete: boolean;
 };

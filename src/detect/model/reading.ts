@@ -1,10 +1,12 @@
 /**
  * One call's texts on their way through the threads: what to ask next, in the order of the texts, and what
  * the answers come to. Pure: no thread, no clock. Its scores can be had at any time; a text that was not
- * read to its end by then is incomplete.
+ * read to its end by then is incomplete. Windows that are known are not asked for, and what is answered is known
+ * from then on: a text that takes longer than there is time goes on where it was when it comes again.
  */
 import type { Span } from "../../core/segment.ts";
 import { HEADS, type Head, type HeadScore, type ScoreJob, type TextScore } from "../scorer.ts";
+import { ownerOf, type ScoreCache } from "./cache.ts";
 import type { WindowScore } from "./encoder.ts";
 import type { Answer, Question, TextRead } from "./protocol.ts";
 import { type Grid, windowsOf } from "./windows.ts";
@@ -20,8 +22,19 @@ type Text = {
   read: TextRead | undefined;
   /** Ranges of pieces. */
   windows: readonly Span[];
+  /** Indices of those that were not known when the text was cut into them. */
+  open: readonly number[];
+  /** Of the open ones. */
   asked: number;
   answered: number;
+};
+
+type Scores = WindowScore["scores"];
+
+export type ReadingOptions = {
+  readonly grid: Grid;
+  readonly scope: string;
+  readonly windows: ScoreCache<Scores>;
 };
 
 /** A question, and what to do with its answer. */
@@ -29,7 +42,7 @@ export type Errand = { readonly question: Question; readonly take: (answer: Answ
 
 export class Reading {
   readonly #texts: readonly Text[];
-  readonly #grid: Grid;
+  readonly #options: ReadingOptions;
   /** Texts whose windows are not all asked for, in their order: no more than there are threads. */
   #begun: Text[] = [];
   #next = 0;
@@ -37,14 +50,15 @@ export class Reading {
   /** Windows that are not asked for; of texts that are not cut into windows yet, about how many there are. */
   #left = 0;
 
-  constructor(jobs: readonly ScoreJob[], grid: Grid) {
-    this.#grid = grid;
+  constructor(jobs: readonly ScoreJob[], options: ReadingOptions) {
+    this.#options = options;
     for (const job of jobs) this.#left += windowsAbout(job);
     this.#texts = jobs.map((job) => ({
       job,
       scores: { direct: NOTHING, embedded: NOTHING, jailbreak: NOTHING },
       read: undefined,
       windows: [],
+      open: [],
       asked: 0,
       answered: 0,
     }));
@@ -62,30 +76,32 @@ export class Reading {
 
   /** What to ask next; undefined: nothing, or nothing before the next answer. */
   next(): Errand | undefined {
-    const text = this.#begun.find(({ windows, asked }) => asked < windows.length);
+    const text = this.#begun.find(({ open, asked }) => asked < open.length);
     if (text !== undefined) return this.#askWindow(text);
     const unread = this.#texts[this.#next];
     if (unread === undefined) return undefined;
     this.#next += 1;
     this.#left -= windowsAbout(unread.job);
     this.#begun.push(unread);
-    const question: Question = { kind: "read", text: unread.job.text.slice(0, TEXT_LIMIT) };
+    const { text: whole, place } = unread.job;
+    const owner = ownerOf(this.#options.scope, place);
+    const question: Question = { kind: "read", text: whole.slice(0, TEXT_LIMIT), owner };
     return { question, take: (answer) => this.#takeText(unread, answer) };
   }
 
   scores(): readonly TextScore[] {
-    return this.#texts.map(({ job, scores, read, windows, answered }) => ({
+    return this.#texts.map(({ job, scores, read, open, answered }) => ({
       ...scores,
-      complete: read?.complete === true && answered === windows.length && fits(job),
+      complete: read?.complete === true && answered === open.length && fits(job),
     }));
   }
 
   #askWindow(text: Text): Errand {
-    const index = text.asked;
+    const index = text.open[text.asked] ?? 0;
     const { start, end } = text.windows[index] ?? NOTHING.span;
     text.asked += 1;
     this.#left -= 1;
-    if (text.asked === text.windows.length) this.#begun = this.#begun.filter((one) => one !== text);
+    if (text.asked === text.open.length) this.#begun = this.#begun.filter((one) => one !== text);
     const pieces = text.read?.pieces.slice(start, end) ?? new Uint16Array();
     const question: Question = { kind: "score", pieces, place: text.job.place };
     return { question, take: (answer) => this.#takeWindow(text, index, answer) };
@@ -94,20 +110,32 @@ export class Reading {
   #takeText(text: Text, answer: Answer): void {
     if (answer.kind !== "read") return; // failed: the call ends
     text.read = answer;
-    text.windows = windowsOf(answer.pieces.length, this.#grid);
-    this.#left += text.windows.length;
-    if (text.windows.length > 0) return;
+    text.windows = windowsOf(answer.pieces.length, this.#options.grid);
+    text.open = [...text.windows.keys()].filter((index) => {
+      const known = this.#options.windows.get(answer.keys[index] ?? "");
+      if (known !== undefined) raise(text.scores, known, edgesOf(answer, index));
+      return known === undefined;
+    });
+    this.#left += text.open.length;
+    if (text.open.length > 0) return;
     this.#begun = this.#begun.filter((one) => one !== text);
     this.#finished += 1;
   }
 
   #takeWindow(text: Text, index: number, answer: Answer): void {
-    if (answer.kind !== "scored") return; // failed: the call ends
-    const [start = 0, end = 0] = text.read?.edges.subarray(2 * index, 2 * index + 2) ?? [];
-    raise(text.scores, answer.scores, { start, end });
+    const { read } = text;
+    if (read === undefined || answer.kind !== "scored") return; // failed: the call ends
+    this.#options.windows.set(read.keys[index] ?? "", answer.scores);
+    raise(text.scores, answer.scores, edgesOf(read, index));
     text.answered += 1;
-    if (text.answered === text.windows.length) this.#finished += 1;
+    if (text.answered === text.open.length) this.#finished += 1;
   }
+}
+
+/** Where in the text a window stands. */
+function edgesOf({ edges }: TextRead, index: number): Span {
+  const [start = 0, end = 0] = edges.subarray(2 * index, 2 * index + 2);
+  return { start, end };
 }
 
 /** A window of most scripts is some 400 units. */
@@ -118,7 +146,7 @@ const windowsAbout = ({ text }: ScoreJob): number =>
 export const fits = ({ text }: ScoreJob): boolean => text.length <= TEXT_LIMIT;
 
 /** The maximum; of equal windows the first one, whichever was answered first. */
-function raise(scores: Text["scores"], found: WindowScore["scores"], span: Span): void {
+function raise(scores: Text["scores"], found: Scores, span: Span): void {
   for (const head of HEADS) {
     const old = scores[head];
     const score = found[head];

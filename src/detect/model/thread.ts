@@ -4,6 +4,7 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { Tokenizer } from "../pieces/tokenizer.ts";
+import { windowKey } from "./cache.ts";
 import { type Answer, CLOSE, type Opening, type Question, type ThreadStart } from "./protocol.ts";
 import { type Engine, isProblem, openEngine } from "./weights.ts";
 import { windowsOf } from "./windows.ts";
@@ -12,6 +13,7 @@ if (parentPort === null) throw new Error("this module is a worker's");
 const port: MessagePort = parentPort;
 const { directory, manifest, pieceLimit }: ThreadStart = workerData;
 const { shape } = manifest;
+type ReadQuestion = Extract<Question, { readonly kind: "read" }>;
 
 const engine = await openEngine(directory, manifest);
 if (isProblem(engine)) {
@@ -24,7 +26,7 @@ if (isProblem(engine)) {
 function listen({ vocabulary, encoder }: Engine): void {
   const tokenizer = new Tokenizer(vocabulary, pieceLimit);
   const answer = async (question: Question): Promise<Answer> => {
-    if (question.kind === "read") return read(tokenizer, question.text);
+    if (question.kind === "read") return read(tokenizer, question);
     return { kind: "scored", ...(await encoder.score(question.pieces, question.place)) };
   };
   port.on("message", (message: Question | typeof CLOSE) => {
@@ -37,11 +39,12 @@ function listen({ vocabulary, encoder }: Engine): void {
   });
 }
 
-function read(tokenizer: Tokenizer, text: string): Answer {
+function read(tokenizer: Tokenizer, { text, owner }: ReadQuestion): Answer {
   const { ids, starts, ends, complete } = tokenizer.pieces(text);
   const spans = windowsOf(ids.length, shape);
   const edges = spans.flatMap(({ start, end }) => [starts[start] ?? 0, ends[end - 1] ?? 0]);
-  return { kind: "read", pieces: ids, edges: Int32Array.from(edges), complete };
+  const keys = spans.map(({ start, end }) => windowKey(owner, ids.subarray(start, end)));
+  return { kind: "read", pieces: ids, edges: Int32Array.from(edges), keys, complete };
 }
 
 function post(message: Answer | Opening): void {

@@ -13,10 +13,13 @@ const FIRST_RESTART_MS = 100;
 const LAST_RESTART_MS = 30_000;
 /** A question takes tens of milliseconds: a thread that is not gone by then never goes by itself. */
 const CLOSE_MS = 5_000;
+/** The longest text takes a second: a thread that has not answered by then never will. */
+const ANSWER_MS = 30_000;
 
 type Seat = {
   worker: Worker | undefined;
   isReady: boolean;
+  /** Answers the question that it is at, if any. */
   settle: ((answer: Answer) => void) | undefined;
   restartMs: number;
   cancelRestart: (() => void) | undefined;
@@ -27,12 +30,14 @@ export type ThreadsOptions = ThreadStart & {
   readonly clock: Clock;
   /** Called when a thread is ready for a question, and when one died. */
   readonly onChange: () => void;
+  /** Called when one of those that were started died, or could not be started again. */
+  readonly onDeath: () => void;
 };
 
 export class Threads {
   readonly #options: ThreadsOptions;
   readonly #seats: readonly Seat[];
-  #isClosing = false;
+  #state: "starting" | "open" | "closing" = "starting";
 
   constructor(options: ThreadsOptions) {
     this.#options = options;
@@ -48,7 +53,9 @@ export class Threads {
   /** Starts all; the first problem of those that could not, else undefined. */
   async start(): Promise<Problem | undefined> {
     const problems = await Promise.all(this.#seats.map((seat) => this.#start(seat)));
-    return problems.find((problem) => problem !== undefined);
+    const problem = problems.find((one) => one !== undefined);
+    if (problem === undefined) this.#state = "open";
+    return problem;
   }
 
   get isIdle(): boolean {
@@ -57,20 +64,25 @@ export class Threads {
 
   /** Whether a thread can be asked, now or after what it is at. */
   get isAlive(): boolean {
-    return !this.#isClosing && this.#seats.some(({ isReady }) => isReady);
+    return this.#state !== "closing" && this.#seats.some(({ isReady }) => isReady);
   }
 
   /** Asks an idle thread; there must be one. `settle` is called once, never at once. */
   ask(question: Question, settle: (answer: Answer) => void): void {
     const seat = this.#seats.find(isIdle);
-    if (seat?.worker === undefined) throw new Error("no thread is idle");
-    seat.settle = settle;
-    seat.worker.postMessage(question);
+    const worker = seat?.worker;
+    if (seat === undefined || worker === undefined) throw new Error("no thread is idle");
+    const cancel = this.#options.clock.after(ANSWER_MS, () => void worker.terminate()); // it comes back
+    seat.settle = (answer) => {
+      cancel();
+      settle(answer);
+    };
+    worker.postMessage(question);
   }
 
   /** Answers what is asked as failed, ends the threads and waits for their end. */
   async close(): Promise<void> {
-    this.#isClosing = true;
+    this.#state = "closing";
     await Promise.all(this.#seats.map((seat) => this.#end(seat)));
   }
 
@@ -108,8 +120,9 @@ export class Threads {
   #gone(seat: Seat): void {
     seat.worker = undefined;
     seat.isReady = false;
+    if (this.#state === "open") this.#options.onDeath();
     settle(seat, { kind: "failed" });
-    if (this.#isClosing) return;
+    if (this.#state === "closing") return;
     seat.cancelRestart = this.#options.clock.after(seat.restartMs, () => {
       void this.#start(seat); // cannot reject; what it says now is what it does: it exits, and comes back here
     });

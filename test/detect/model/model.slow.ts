@@ -1,6 +1,7 @@
 /** The model under bad weights, dying threads and hostile texts: always an answer, in time, and no more memory. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -86,12 +87,17 @@ describe("a thread that dies", () => {
   let model: OpenScorer;
   let clock: ManualClock;
   let workers: Worker[];
+  let deaths: number;
   const keep = (worker: Worker): void => void workers.push(worker);
   const jobs = (text: string): ScoreJob[] => [{ text, place: "tool" }];
   const next = (): Promise<unknown> =>
     new Promise((resolve) => process.once("worker", (worker) => worker.once("message", resolve)));
   const open = async (threads: number): Promise<void> => {
-    model = await openModel(weights.directory, { threads, clock });
+    deaths = 0;
+    const died = (): void => {
+      deaths += 1;
+    };
+    model = await openModel(weights.directory, { threads, clock, died });
   };
 
   before(() => {
@@ -151,6 +157,36 @@ describe("a thread that dies", () => {
     assert.equal(((await refused) as { kind: string }).kind, "refused");
     writeFileSync(other, bytes);
     assert.equal((await model.score(jobs("a"), options)).ok, false);
+  });
+
+  it("is counted and told, and so is one that cannot come back", async () => {
+    await open(2);
+    await workers[0]!.terminate();
+    assert.deepEqual([deaths, model.stats().died], [1, 1]);
+    const vocabulary = join(weights.directory, FILES[0]);
+    const bytes = readFileSync(vocabulary);
+    rmSync(vocabulary);
+    const started = once(process, "worker");
+    clock.advance(100);
+    const [worker] = (await started) as [Worker];
+    await once(worker, "exit");
+    writeFileSync(vocabulary, bytes);
+    assert.deepEqual([deaths, model.stats().died], [2, 2]);
+    await model.close();
+    assert.deepEqual([deaths, model.stats().died], [2, 2]);
+  });
+
+  it("may be one that does not answer: it is ended, and another one comes", async () => {
+    await open(1);
+    workers[0]!.postMessage = () => {}; // it hears nothing of the question
+    const asked = model.score(jobs("a"), options);
+    clock.advance(30_000);
+    assert.deepEqual(await asked, { ok: false, cause: "detector_error" });
+    const ready = next();
+    clock.advance(100);
+    await ready;
+    assert.equal((await model.score(jobs("a"), options)).ok, true);
+    assert.equal(clock.timers, 0);
   });
 
   it("leaves other calls to the other threads", async () => {

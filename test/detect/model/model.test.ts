@@ -20,6 +20,8 @@ const value = (result: Result<readonly TextScore[]>): readonly TextScore[] => {
   return result.value;
 };
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 describe("the model", () => {
   let weights: Weights;
   let shared: OpenScorer;
@@ -139,6 +141,37 @@ describe("the model", () => {
     options.until += 1_000;
     assert.equal((await ask(LONG, "tool")).complete, true);
     assert.equal(counted("cached"), 0);
+  });
+
+  it("answers at the third try a text that takes three times its time", async () => {
+    const text = Array.from({ length: 1_000 }, (_, i) => `${RARER} ${i} of`).join(" ");
+    const windows = (): number => counted("windows");
+    await ask(text);
+    const all = windows();
+    options.scope = "comes again";
+    const sum = (): number => windows() - all;
+    for (const share of [1 / 3, 2 / 3]) {
+      const asked = ask(text);
+      while (sum() < share * all) await turn();
+      clock.advance(1_001);
+      assert.equal((await asked).complete, false);
+      options.until = clock.monotonicMs() + 1_000;
+    }
+    const before = sum();
+    assert.equal((await ask(text)).complete, true);
+    assert.equal(sum(), all, "a window was scored twice");
+    assert.ok(all > 20 && all - before <= all / 3);
+    // Nobody else gains by it.
+    options.scope = "another";
+    await ask(text);
+    assert.equal(sum(), 2 * all);
+  });
+
+  it("reads a text to its end also when it has more windows than are kept", async () => {
+    await under({ cachedWindows: 2 }, async () => {
+      const { complete } = await ask(LONG);
+      assert.equal(complete, true);
+    });
   });
 
   it("answers at once when the deadline is over", async () => {

@@ -1,11 +1,15 @@
 /** What is asked of the threads about a call's texts, in which order, and what the answers come to. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { ScoreCache } from "../../../src/detect/model/cache.ts";
+import type { WindowScore } from "../../../src/detect/model/encoder.ts";
 import type { Answer } from "../../../src/detect/model/protocol.ts";
 import { type Errand, Reading, TEXT_LIMIT } from "../../../src/detect/model/reading.ts";
 import { windowsOf } from "../../../src/detect/model/windows.ts";
 
 const GRID = { length: 19, overlap: 4 }; // windows of 16 pieces, a step of 12
+
+type Known = WindowScore["scores"];
 
 /** A text of `n` letters has `n` pieces; a window's score is its first piece. */
 function answer({ question }: Errand): Answer {
@@ -15,15 +19,22 @@ function answer({ question }: Errand): Answer {
   }
   const pieces = Uint16Array.from(question.text, (_, i) => i);
   const edges = windowsOf(pieces.length, GRID).flatMap(({ start, end }) => [start, end]);
-  return { kind: "read", pieces, edges: Int32Array.from(edges), complete: true };
+  // Windows of the same pieces have the same key.
+  const keys = windowsOf(pieces.length, GRID).map(({ start, end }) => `${start} ${end}`);
+  return { kind: "read", pieces, edges: Int32Array.from(edges), keys, complete: true };
 }
+const options = (limit = 100) => ({
+  grid: GRID,
+  scope: "a",
+  windows: new ScoreCache<Known>(limit),
+});
 const job = (length: number) => ({ text: "x".repeat(length), place: "tool" as const });
 const kindsOf = (errands: readonly (Errand | undefined)[]): (string | undefined)[] =>
   errands.map((errand) => errand?.question.kind);
 
 describe("a reading", () => {
   it("asks for all windows of a text before the next text", () => {
-    const reading = new Reading([job(20), job(3)], GRID);
+    const reading = new Reading([job(20), job(3)], options());
     const asked: string[] = [];
     for (let errand = reading.next(); errand !== undefined; errand = reading.next()) {
       const { question } = errand;
@@ -35,7 +46,7 @@ describe("a reading", () => {
   });
 
   it("goes on to the next text while the first is being read", () => {
-    const reading = new Reading([job(20), job(3)], GRID);
+    const reading = new Reading([job(20), job(3)], options());
     const errands = [reading.next(), reading.next(), reading.next()];
     assert.deepEqual(kindsOf(errands), ["read", "read", undefined]);
     assert.equal(reading.left, 0);
@@ -54,7 +65,7 @@ describe("a reading", () => {
         fc.integer({ min: 1, max: 200 }),
         fc.infiniteStream(fc.nat()),
         (length, draws) => {
-          const reading = new Reading([job(length)], GRID);
+          const reading = new Reading([job(length)], options());
           const read = reading.next()!;
           read.take(answer(read));
           const open: Errand[] = [];
@@ -81,8 +92,35 @@ describe("a reading", () => {
     );
   });
 
+  it("goes on where it was when the same text comes again, and comes to the same", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 200 }), fc.nat(20), (length, answered) => {
+        const shared = options();
+        const read = (most: number): { asked: number; reading: Reading } => {
+          const reading = new Reading([job(length)], shared);
+          let asked = 0;
+          let errand = reading.next();
+          for (; errand !== undefined && asked <= most; errand = reading.next()) {
+            errand.take(answer(errand));
+            if (errand.question.kind === "score") asked += 1;
+          }
+          return { asked, reading };
+        };
+        const first = read(answered).asked;
+        const { asked, reading } = read(Number.POSITIVE_INFINITY);
+        assert.equal(first + asked, windowsOf(length, GRID).length);
+        assert.equal(reading.isDone, true);
+        assert.equal(reading.left, 0);
+        const whole = new Reading([job(length)], options());
+        for (let next = whole.next(); next !== undefined; next = whole.next())
+          next.take(answer(next));
+        assert.deepEqual(reading.scores(), whole.scores());
+      }),
+    );
+  });
+
   it("is done with texts that have no pieces", () => {
-    const reading = new Reading([job(0), job(0)], GRID);
+    const reading = new Reading([job(0), job(0)], options());
     for (const errand of [reading.next()!, reading.next()!]) errand.take(answer(errand));
     assert.equal(reading.next(), undefined);
     assert.equal(reading.isDone, true);
@@ -94,19 +132,29 @@ describe("a reading", () => {
     { length: TEXT_LIMIT + 1, complete: false },
   ]) {
     it(`calls a text of ${length} units ${complete ? "complete" : "incomplete"}`, () => {
-      const reading = new Reading([job(length)], GRID);
+      const reading = new Reading([job(length)], options());
       const { question, take } = reading.next()!;
       assert.ok(question.kind === "read" && question.text.length === TEXT_LIMIT);
-      take({ kind: "read", pieces: new Uint16Array(), edges: new Int32Array(), complete: true });
+      take({
+        kind: "read",
+        pieces: new Uint16Array(),
+        edges: new Int32Array(),
+        keys: [],
+        complete: true,
+      });
       assert.equal(reading.scores()[0]?.complete, complete);
     });
   }
 
   it("calls a text incomplete that had more pieces than were read", () => {
-    const reading = new Reading([job(5)], GRID);
-    reading
-      .next()!
-      .take({ kind: "read", pieces: new Uint16Array(), edges: new Int32Array(), complete: false });
+    const reading = new Reading([job(5)], options());
+    reading.next()!.take({
+      kind: "read",
+      pieces: new Uint16Array(),
+      edges: new Int32Array(),
+      keys: [],
+      complete: false,
+    });
     assert.equal(reading.scores()[0]?.complete, false);
   });
 
@@ -116,7 +164,7 @@ describe("a reading", () => {
         fc.array(fc.integer({ min: 0, max: 60 })),
         fc.infiniteStream(fc.boolean()),
         (lengths, draws) => {
-          const reading = new Reading(lengths.map(job), GRID);
+          const reading = new Reading(lengths.map(job), options());
           const open: Errand[] = [];
           while (!reading.isDone) {
             const asks = reading.left > 0;
