@@ -34,7 +34,7 @@ type Call = {
   readonly reading: Reading;
   readonly units: number;
   readonly patientUntil: number;
-  readonly end: (scores: Scores) => void;
+  readonly answer: (scores: Scores) => void;
 };
 
 export class Queue {
@@ -68,12 +68,12 @@ export class Queue {
       const leave = (): void => this.#settle(call, ok(reading.scores()));
       const cancelDeadline = clock.after(waitMs, leave);
       signal?.addEventListener("abort", leave);
-      const end = (scores: Scores): void => {
+      const answer = (scores: Scores): void => {
         cancelDeadline();
         signal?.removeEventListener("abort", leave);
         resolve(scores);
       };
-      const call: Call = { reading, units, patientUntil: now + PATIENCE * waitMs, end };
+      const call: Call = { reading, units, patientUntil: now + PATIENCE * waitMs, answer };
       this.#calls.add(call);
       this.#units += units;
       this.work();
@@ -133,6 +133,6 @@ export class Queue {
   #settle(call: Call, scores: Scores): void {
     if (!this.#calls.delete(call)) return;
     this.#units -= call.units;
-    call.end(scores);
+    call.answer(scores);
   }
 }
