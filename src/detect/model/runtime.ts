@@ -18,6 +18,10 @@ export type SessionOptions = {
   readonly interOpNumThreads: number;
   readonly enableMemPattern: boolean;
   readonly logSeverityLevel: number;
+  /** Entries of the session's configuration (onnxruntime_session_options_config_keys.h). */
+  readonly extra: {
+    readonly optimization: { readonly disable_specified_optimizers: "SkipLayerNormFusion" };
+  };
 };
 
 export type Runtime = {
