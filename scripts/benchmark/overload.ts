@@ -71,7 +71,7 @@ async function crowd(all: Crowd) {
   let results = 0;
   const large = (): Promise<Answer> => {
     results += 1;
-    return all.ask(toolResultOf(`${results}\n${result}`));
+    return all.ask(toolResultOf(result.replaceAll(/^No\. \d+$/gm, `No. ${results}`)));
   };
   const before = { rss: rssMiB(pid), inspected: await inspected(all.stack) };
   let peakMiB = before.rss;

@@ -1,4 +1,4 @@
-/** Texts of so many pieces, each like no other: what the detector has read once it does not read again. */
+/** Texts of so many pieces, no window like another: what the detector has read once it does not read again. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer } from "../../src/detect/pieces/tokenizer.ts";
@@ -53,7 +53,7 @@ export function textMaker(weights: string): TextMaker {
     // A part has more than twenty pieces.
     const count = Math.ceil(pieces / 20);
     const turned = Array.from({ length: count }, (_, i) => parts[(made + i) % parts.length]);
-    const text = `No. ${made}\n${turned.join("\n")}`;
+    const text = turned.map((part) => `No. ${made}\n${part}`).join("\n");
     const { ends } = tokenizer.pieces(text);
     return text.slice(0, ends[pieces - 1]);
   };
