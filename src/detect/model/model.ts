@@ -30,9 +30,9 @@ const LIMITS = {
   units: 16 * TEXT_LIMIT,
   /** Windows that are scored of one text. */
   windows: 2_048,
-  /** Texts whose scores are kept. */
+  /** Texts whose scores are kept: 0.3 kB each (measured), 5 MB. */
   cached: 16_384,
-  /** The same for windows: at least ten minutes of what a thread can score. */
+  /** The same for windows: 0.15 kB, 10 MB. A thread takes at least four minutes for so many. */
   cachedWindows: 65_536,
 };
 /** What a text takes beside its letters, in units. */

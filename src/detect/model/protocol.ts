@@ -25,7 +25,7 @@ export type TextRead = {
   readonly pieces: Uint16Array;
   /** Where each window of the grid begins and ends in the text, in UTF-16 units, in pairs. */
   readonly edges: Int32Array;
-  /** What the windows of the grid are called in the cache: a millisecond for 500, so it is done there. */
+  /** What the windows of the grid are called in the cache: a millisecond for 1,000, so they are made there. */
   readonly keys: readonly string[];
   /** False: the text has more pieces. */
   readonly complete: boolean;
