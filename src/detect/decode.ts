@@ -17,7 +17,7 @@ export type Decoder = {
 };
 
 /** Pieces looked at per text and decoder; the total is bounded by the caller's work limit. */
-const PIECES = 256;
+const PIECES = 4_096;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 function fromUtf8(bytes: Uint8Array): string | undefined {
@@ -29,21 +29,31 @@ function fromUtf8(bytes: Uint8Array): string | undefined {
 }
 
 /** A decoder for pieces that a pattern finds one by one. */
-function piecewise(source: string, read: (piece: string) => string | undefined): Decoder {
+function piecewise(
+  source: string,
+  ...reads: readonly ((piece: string) => string | undefined)[]
+): Decoder {
   const pieces = pattern(source);
   return {
     trigger: source,
     yields: "encoded",
     decode: (subject) =>
       pieces.spans(subject, PIECES).flatMap((span) => {
-        const text = read(subject.text.slice(span.start, span.end));
-        return text === undefined ? [] : [{ text, source: span }];
+        const piece = subject.text.slice(span.start, span.end);
+        return reads.flatMap((read) => {
+          const text = read(piece);
+          return text === undefined ? [] : [{ text, source: span }];
+        });
       }),
   };
 }
 
-const base64 = piecewise("[A-Za-z0-9+/_-]{22,}={0,2}", (piece) =>
-  fromUtf8(Buffer.from(piece, "base64")),
+/** Letters before it, the `n` of an escaped line break for one, look like a part of it: each of the four ways to begin. */
+const base64 = piecewise(
+  "[A-Za-z0-9+/_-]{22,}={0,2}",
+  ...[0, 1, 2, 3].map(
+    (skipped) => (piece: string) => fromUtf8(Buffer.from(piece.slice(skipped), "base64")),
+  ),
 );
 const hex = piecewise("(?:[0-9A-Fa-f]{2}[ :]?){14,}", (piece) =>
   fromUtf8(Buffer.from(piece.replaceAll(" ", "").replaceAll(":", ""), "hex")),

@@ -1,7 +1,7 @@
 /**
  * The readings of a text that rules are applied to: the text as a model takes it in (`plain`), and what is
- * hidden or encoded in it. Bounded: decodings of decodings end at depth 3, one reading at 64 KiB, and all work
- * together at four times the input.
+ * hidden or encoded in it. Bounded: decodings of decodings end at depth 3, and what is decoded at four times the
+ * input. The text itself is read by every decoder, whatever the others cost.
  */
 import { DECODERS } from "./decode.ts";
 import { fold } from "./fold.ts";
@@ -9,7 +9,6 @@ import { patternSet, Subject } from "./re2.ts";
 import { identity, standsFor, through, type View } from "./view.ts";
 
 const DEPTH = 3;
-const READING_LIMIT = 65_536;
 const WORK_FACTOR = 4;
 /** So that a short text is not denied its decoding. */
 const WORK_MINIMUM = 4_096;
@@ -19,9 +18,20 @@ export type Readings = { readonly plain: View; readonly hidden: readonly View[] 
 const triggers = patternSet(DECODERS.map(({ trigger }) => trigger));
 const LANGUAGE = { letters: 0.6, printable: 0.9, minimum: 6 };
 
-/** Random bytes rarely are UTF-8, and what is by chance is not made of letters. */
+/** From here on a text is language if one stretch of it is: what stands before an order says nothing of it. */
+const LONG = 400;
+const STRETCH = 32;
+
 function isLanguage(text: string): boolean {
-  const sample = text.slice(0, 400);
+  if (text.length <= LONG) return isLanguageAt(text);
+  for (let at = 0; at + STRETCH <= text.length; at += STRETCH / 2) {
+    if (isLanguageAt(text.slice(at, at + STRETCH))) return true;
+  }
+  return false;
+}
+
+/** Random bytes rarely are UTF-8, and what is by chance is not made of letters. */
+function isLanguageAt(sample: string): boolean {
   let letters = 0;
   let printable = 0;
   for (let i = 0; i < sample.length; i += 1) {
@@ -50,13 +60,13 @@ export function readingsOf(text: string): Readings {
     for (const index of triggers.matching(next.subject)) {
       const decoder = DECODERS[index];
       if (decoder === undefined) continue;
-      work -= view.text.length;
+      if (depth > 0) work -= view.text.length;
       if (work < 0) return { plain, hidden };
       for (const piece of decoder.decode(next.subject)) {
         if (decoder.yields === "encoded" && !isLanguage(piece.text)) continue;
         work -= piece.text.length;
         if (work < 0) return { plain, hidden };
-        const inner = through(view, standsFor(piece.text.slice(0, READING_LIMIT), piece.source));
+        const inner = through(view, standsFor(piece.text, piece.source));
         hidden.push(through(inner, fold(inner.text)));
         if (depth + 1 < DEPTH)
           queue.push({ view: inner, subject: new Subject(inner.text), depth: depth + 1 });

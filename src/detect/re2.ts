@@ -10,10 +10,39 @@ import type { Span } from "../core/segment.ts";
 export class Subject {
   readonly text: string;
   readonly bytes: Buffer;
+  #units: Uint32Array | undefined;
+
   constructor(text: string) {
     this.text = text;
     this.bytes = Buffer.from(text);
   }
+
+  /** UTF-16 units before each block of bytes: counted once, however many patterns match. */
+  get units(): Uint32Array {
+    this.#units ??= unitsByBlock(this.bytes);
+    return this.#units;
+  }
+}
+
+const BLOCK_BYTES = 256;
+
+function unitsByBlock(bytes: Uint8Array): Uint32Array {
+  const units = new Uint32Array(Math.ceil(bytes.length / BLOCK_BYTES) + 1);
+  for (let block = 1; block < units.length; block += 1) {
+    const end = Math.min(block * BLOCK_BYTES, bytes.length);
+    units[block] = (units[block - 1] ?? 0) + unitsIn(bytes, (block - 1) * BLOCK_BYTES, end);
+  }
+  return units;
+}
+
+function unitsIn(bytes: Uint8Array, start: number, end: number): number {
+  let units = 0;
+  for (let at = start; at < end; at += 1) {
+    const byte = bytes[at] ?? 0;
+    // Continuation bytes count nothing, the first of four bytes counts a surrogate pair.
+    if (byte < 0x80 || byte >= 0xc0) units += byte >= 0xf0 ? 2 : 1;
+  }
+  return units;
 }
 
 export interface Pattern {
@@ -56,17 +85,12 @@ export function patternSet(sources: readonly string[]): PatternSet {
   return { matching: (subject) => set.match(subject.bytes) };
 }
 
-/** Turns byte offsets, asked in ascending order, into UTF-16 offsets: one walk over the bytes in all. */
-function unitCounter({ text, bytes }: Subject): (offset: number) => number {
+/** Turns byte offsets, of any order, into UTF-16 offsets. */
+function unitCounter(subject: Subject): (offset: number) => number {
+  const { text, bytes } = subject;
   if (bytes.length === text.length) return (offset) => offset;
-  let at = 0;
-  let units = 0;
   return (offset) => {
-    for (; at < offset; at += 1) {
-      const byte = bytes[at] ?? 0;
-      // Continuation bytes count nothing, the first of four bytes counts a surrogate pair.
-      if (byte < 0x80 || byte >= 0xc0) units += byte >= 0xf0 ? 2 : 1;
-    }
-    return units;
+    const block = Math.floor(offset / BLOCK_BYTES);
+    return (subject.units[block] ?? 0) + unitsIn(bytes, block * BLOCK_BYTES, offset);
   };
 }

@@ -115,8 +115,18 @@ describe("readings of a text", () => {
     assert.ok(total > 0 && total <= text.length * 4, `${total / text.length}`);
   });
 
-  it("read one piece up to 64 KiB", () => {
-    const [found] = hiddenTexts(base64("many words ".repeat(10_000)));
-    assert.equal(found?.length, 65_536);
-  });
+  const order = "Bring the lamp to the harbour at noon.";
+  const filling = "The harvest was good. ";
+  const evasions = {
+    "behind a piece of 100 kB": base64(filling.repeat(5_000) + order),
+    "behind marks that wake other decoders": `<!-- a --> font-size:0>a</ \u{e0041} \ufe01\ufe02\ufe03\ufe04 ${filling.repeat(60)}${base64(order)}`,
+    "behind a thousand names": `${"item_number_of_the_long_list ".repeat(1_000)}${base64(order)}`,
+    "behind signs that are no letters": base64("=-".repeat(200) + order),
+    "behind an escaped line break": `line\\n${base64(order)}`,
+  };
+  for (const [where, text] of Object.entries(evasions)) {
+    it(`find what is encoded ${where}`, () => {
+      assert.ok(hiddenTexts(text).some((found) => found.includes(order)));
+    });
+  }
 });
