@@ -1,7 +1,7 @@
 /**
  * Calls that wait for the model's threads, the shortest first. What is not done by a call's deadline, or when nobody
  * wants it any more, is answered as incomplete and asked no more. Every call is answered once, whatever the threads do.
- * What waits is bounded: calls, and units of text.
+ * What waits is bounded: calls, and units of text; where that is reached, the longest leave for shorter ones.
  */
 import { fail, ok, type Result } from "../../core/cause.ts";
 import type { Clock } from "../../core/clock.ts";
@@ -54,12 +54,11 @@ export class Queue {
     return { ...this.#counts, queued };
   }
 
-  /** What `reading` comes to; `detector_timeout` when the queue is full. Never rejects. */
+  /** What `reading` comes to; `detector_timeout` when the queue is full of shorter ones. Never rejects. */
   wait(reading: Reading, { units, until, signal }: Waiting): Promise<Scores> {
-    const { clock, limits } = this.#options;
+    const { clock } = this.#options;
     if (signal?.aborted === true) return Promise.resolve(ok(reading.scores()));
-    const isFull = this.#calls.size >= limits.calls || this.#units + units > limits.units;
-    if (isFull) return Promise.resolve(fail("detector_timeout"));
+    if (!this.#makeRoom(reading, units)) return Promise.resolve(fail("detector_timeout"));
     return new Promise((resolve) => {
       const now = clock.monotonicMs();
       const leftMs = until - now;
@@ -93,6 +92,22 @@ export class Queue {
         this.#answered(call, answer);
       });
     }
+  }
+
+  /**
+   * Whether there is room for a call: those with more to read than it leave for it, the longest first. It would be
+   * read before them anyway, and whoever fills the queue with long texts keeps nobody else out.
+   */
+  #makeRoom(reading: Reading, units: number): boolean {
+    const { limits } = this.#options;
+    while (this.#calls.size >= limits.calls || this.#units + units > limits.units) {
+      let longest: Call | undefined;
+      for (const call of this.#calls)
+        if (call.reading.left > (longest?.reading.left ?? reading.left)) longest = call;
+      if (longest === undefined) return false;
+      this.#settle(longest, ok(longest.reading.scores()));
+    }
+    return true;
   }
 
   /** Answers all calls that wait. */

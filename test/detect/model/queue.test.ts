@@ -187,6 +187,20 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe("the queue of the model", () => {
+  it("lets the longest leave for a shorter one when it is full, and takes no longer one", async () => {
+    const rig = new Rig(1);
+    const [long, longer] = [rig.call(1_900, 1_000), rig.call(2_900, 1_000)];
+    const short = rig.call(500, 1_000);
+    const end = await longer;
+    assert.ok(end.ok && end.value[0]?.complete === false, "it is answered with what was read");
+    assert.equal(rig.ends.length, 1);
+    const longest = await rig.call(4_000, 1_000);
+    assert.deepEqual(longest, { ok: false, cause: "detector_timeout" });
+    assert.equal(rig.ends.length, 2);
+    rig.clock.advance(1_000);
+    for (const call of [long, short]) assert.ok((await call).ok);
+  });
+
   it("answers each call once and by its deadline, whatever the threads do", async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(3), fc.array(steps, { maxLength: 80 }), async (threads, all) => {
