@@ -57,6 +57,7 @@ class Files:
     def __init__(self, folder: Path, threads: int = 1):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
         make = lambda name: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
         self.first, self.second = make("first.onnx"), make("second.onnx")
 

@@ -28,7 +28,7 @@ from place import BACKBONE, RUNS
 SMOOTH = 0.005  # label noise: no answer is taken as certain
 CLIP = 1.0
 EASY = 0.05  # a loss, near the least that SMOOTH leaves, below which half of the bags are left out of later passes
-KEPT = 0.999  # of the running mean of weights, which is what a run ends with
+KEPT = 0.999 if torch.cuda.is_available() else 0.995  # of the running mean of weights, which is what a run ends with; batches differ in size
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOKENS = 49_152 if DEVICE.type == "cuda" else 4_096  # of one batch, padding included
 
