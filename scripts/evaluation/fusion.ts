@@ -14,9 +14,9 @@ import type { HeadScores, Scorer, Scores } from "./scorers.ts";
  * keeps mails, tool results and documents of those below one in a hundred.
  */
 const SHARES: Readonly<Record<Sensitivity, Readonly<Record<Place, number>>>> = {
-  permissive: { user: 0.001, tool: 0.0015, document: 0.001, hidden: 0.005 },
-  balanced: { user: 0.003, tool: 0.004, document: 0.002, hidden: 0.02 },
-  strict: { user: 0.01, tool: 0.02, document: 0.02, hidden: 0.06 },
+  permissive: { user: 0.001, tool: 0.0015, document: 0.001, hidden: 0.003 },
+  balanced: { user: 0.003, tool: 0.004, document: 0.002, hidden: 0.012 },
+  strict: { user: 0.01, tool: 0.02, document: 0.02, hidden: 0.03 },
 };
 /** Share of benign users whose frames may be taken for a jailbreak; undefined: that head does not speak. */
 const FRAMES: Readonly<Partial<Record<Sensitivity, number>>> = { strict: 0.005 };
