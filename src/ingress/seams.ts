@@ -8,8 +8,8 @@ import type { Provenance } from "../core/segment.ts";
 const EDGE = 512;
 const GAP = "\n\n";
 /** Of each run of neighbours the learned detector reads so many places where pieces meet, and of a request so many. */
-const MEETINGS_OF_RUN = 4;
-const MEETINGS = 16;
+const MEETINGS_OF_RUN = 8;
+const MEETINGS = 32;
 
 export type Seam = { readonly provenance: Provenance; readonly text: string };
 
