@@ -35,8 +35,6 @@ OVERRIDES = frozenset({"override", "extract", "secret", "override_extract", "man
 # Rows without a family: these tell the model to drop its task, those only wrap a wish.
 HIJACKS = frozenset({"CyberSecEval prompt injection", "Giskard prompt-injections", "langkit themes", "spikee 2025 seeds"})
 COAXING = frozenset({"fiction_frame", "generated_roleplay", "attack_inception", "attack_pair", "attack_TAP", "attack_rene", "safety_role_play_instruction", "template_Poems"})
-# Conversations of strangers whose labels nobody read: attacks are among them.
-UNREAD = frozenset({"wildchat", "oasst2", "ultrachat", "awesome-chatgpt-prompts", "prompts.chat book"})
 BAG = 5  # windows of one attack whose place is not known
 
 
@@ -416,7 +414,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
+    parser.add_argument("--share", action="append", default=[], help="NAME=SHARE instead of Mix's; may be repeated")
     arguments = parser.parse_args()
+    mix = Mix(bags=arguments.bags)
+    mix.shares |= {name: float(share) for name, share in (pair.split("=") for pair in arguments.share)}
     triggers = {}
     if arguments.debias:
         found = json.loads((RUNS / arguments.debias / "triggers.json").read_text())
@@ -429,7 +430,7 @@ def main() -> None:
         path = path_of(arguments.seed, number)
         if path.exists():
             return
-        bags = Composer(Mix(bags=arguments.bags), arguments.seed * 1_000 + number, rows, triggers).compose()
+        bags = Composer(mix, arguments.seed * 1_000 + number, rows, triggers).compose()
         write(bags, path)
         print(f"{path.name}: {summary(bags)}", flush=True)
 

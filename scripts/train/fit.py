@@ -241,6 +241,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--teacher", help="a run that answers as well")
     parser.add_argument("--start", help="a run whose weights to begin with; what has another shape begins anew")
+    parser.add_argument("--upper", action="store_true", help="only the second part learns")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -259,7 +260,7 @@ def main() -> None:
     if arguments.start:
         begun, own = torch.load(RUNS / arguments.start / "model.pt", weights_only=True)["model"], model.state_dict()
         model.load_state_dict({name: value for name, value in begun.items() if own[name].shape == value.shape}, strict=False)
-    model.freeze()
+    model.freeze(arguments.upper)
     teacher = loaded(arguments.teacher).to(DEVICE).bfloat16() if arguments.teacher else None
     work = Work(arguments, model.shape)
     mark = folder / "checkpoint.pt"

@@ -11,6 +11,9 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "languages"
 SLOT = re.compile(r"\{(\w+)\}")
 
+# Slots in the middle of a sentence.
+NAMES = frozenset({"secret", "topic", "role", "do", "other", "work", "place", "s"})
+
 Sections = dict[str, list[str]]
 
 
@@ -62,14 +65,19 @@ class Language:
         self.sections = sections
 
     def line(self, name: str, rng: random.Random, depth: int = 0) -> str:
+        return self.filled(rng.choice(self.sections[name]), rng, depth)
+
+    def filled(self, text: str, rng: random.Random, depth: int = 0) -> str:
+        """The text with its slots filled, three deep."""
+
         def fill(match: re.Match[str]) -> str:
             inner = match.group(1)
             if inner not in self.sections or depth > 2:
                 return match.group(0)
-            text = self.line(inner, rng, depth + 1)
-            return text.rstrip(".!。") if inner in ("secret", "topic", "role", "do", "other", "work", "place", "s") else text
+            found = self.line(inner, rng, depth + 1)
+            return found.rstrip(".!。") if inner in NAMES else found
 
-        return SLOT.sub(fill, rng.choice(self.sections[name]))
+        return SLOT.sub(fill, text)
 
     def joined(self, parts: list[str], rng: random.Random) -> str:
         return rng.choice((" ", " ", "\n", "\n\n")).join(parts)
@@ -144,7 +152,7 @@ class Frames:
         text = self.framed("harmful", rng)
         unlocked = rng.random() < 0.4
         if unlocked:
-            unlock = self.filled(rng.choice(language.sections["unlock"]), rng)
+            unlock = self.language.filled(rng.choice(language.sections["unlock"]), rng)
             text = language.joined([text, unlock] if rng.random() < 0.75 else [unlock, text], rng)
         return noise(text, rng), unlocked
 
@@ -155,11 +163,7 @@ class Frames:
 
     def framed(self, wishes: str, rng: random.Random) -> str:
         frame = rng.choice(self.language.sections["frame"])
-        return self.filled(frame.replace("{do}", rng.choice(self.language.sections[wishes])), rng)
-
-    def filled(self, text: str, rng: random.Random) -> str:
-        self.language.sections["_"] = [text]
-        return self.language.line("_", rng)
+        return self.language.filled(frame.replace("{do}", rng.choice(self.language.sections[wishes])), rng)
 
     def freed(self, rng: random.Random) -> str:
         """Freed from its rules, whatever is asked next."""

@@ -117,9 +117,12 @@ class Detector(nn.Module):
     def heads(self) -> list[nn.Parameter]:
         return [*self.first.head.parameters(), *self.second.head.parameters()]
 
-    def freeze(self) -> None:
-        """Holds the vocabulary still: what other languages have in common with English stays as it was."""
-        for part in (self.first.word, self.first.position, self.first.norm):
+    def freeze(self, upper: bool) -> None:
+        """
+        Holds the vocabulary still: what other languages have in common with English stays as it was. With `upper` only
+        the second part learns, and what ends early ends early as before.
+        """
+        for part in (self.first,) if upper else (self.first.word, self.first.position, self.first.norm):
             part.requires_grad_(False)
 
 
