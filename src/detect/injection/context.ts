@@ -6,6 +6,7 @@
  */
 import type { Span } from "../../core/segment.ts";
 import { pattern, Subject } from "../re2.ts";
+import { united } from "./sentences.ts";
 
 /** Less than this between marks is a word or a sentence that the user himself put there. */
 const LEAST = 80;
@@ -131,22 +132,11 @@ function headed(subject: Subject): readonly Span[] {
   return found;
 }
 
-/** Overlapping contexts are one. */
-function merged(spans: readonly Span[]): readonly Span[] {
-  const result: Span[] = [];
-  for (const span of spans.toSorted((a, b) => a.start - b.start)) {
-    const last = result.at(-1);
-    if (last === undefined || span.start > last.end) result.push(span);
-    else if (span.end > last.end) result[result.length - 1] = { start: last.start, end: span.end };
-  }
-  return result;
-}
-
 /** In order, apart from each other; every character of the text is in one of them or the user's own. */
 export function contextsOf(text: string): readonly Span[] {
   if (text.length < LEAST) return [];
   const subject = new Subject(text);
-  const all = merged([
+  const all = united([
     ...fenced(text),
     ...quoted(text),
     ...between(text, '"""'),

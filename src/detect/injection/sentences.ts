@@ -76,3 +76,14 @@ export function grouped(sentences: readonly Span[], most: number): readonly Span
   }
   return groups;
 }
+
+/** In order; those that touch are one. */
+export function united(spans: readonly Span[]): readonly Span[] {
+  const result: Span[] = [];
+  for (const span of spans.toSorted((a, b) => a.start - b.start)) {
+    const last = result.at(-1);
+    if (last === undefined || span.start > last.end) result.push(span);
+    else if (span.end > last.end) result[result.length - 1] = { start: last.start, end: span.end };
+  }
+  return result;
+}

@@ -7,7 +7,7 @@ import { type View, ViewBuilder } from "../view.ts";
 import { detect, type Judged } from "./detect.ts";
 import type { Model } from "./fusion.ts";
 import type { Passage } from "./passages.ts";
-import { grouped, sentencesOf } from "./sentences.ts";
+import { grouped, sentencesOf, united } from "./sentences.ts";
 
 /** Stands in the place of what was taken out: a model is not to take the rest for the whole. */
 export const REMOVED = "[removed]";
@@ -42,7 +42,7 @@ export async function spansToStrip(
   for (let left = text.length > LONG ? 1 : ROUNDS; left > 0; left -= 1) {
     const parts: Span[][] = [];
     for (const one of flagged) parts.push(await partsOf(rest.text, one, means));
-    removed = joined([...removed, ...parts.flat().map((span) => rest.toSource(span))]);
+    removed = united([...removed, ...parts.flat().map((span) => rest.toSource(span))]);
     rest = cut(text, removed);
     const again = await detect(means.read(rest.text, provenance), means.model);
     // What is not known to be clean is not kept.
@@ -106,15 +106,4 @@ function cut(text: string, removed: readonly Span[]): View {
   const view = new ViewBuilder(text);
   for (const { start, end } of removed) view.replace(start, end, REMOVED);
   return view.build();
-}
-
-/** In order; those that touch are one. */
-function joined(spans: readonly Span[]): readonly Span[] {
-  const result: Span[] = [];
-  for (const span of spans.toSorted((a, b) => a.start - b.start)) {
-    const last = result.at(-1);
-    if (last === undefined || span.start > last.end) result.push(span);
-    else if (span.end > last.end) result[result.length - 1] = { start: last.start, end: span.end };
-  }
-  return result;
 }
