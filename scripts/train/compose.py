@@ -1,6 +1,7 @@
 """Chunks of training: which windows, with which answers. A function of the rows and the seed alone.
 
-    python compose.py --chunks N [--bags N] [--seed N] [--workers N] [--debias RUN]      -> chunks/SEED-000.npz ...
+    python compose.py --chunks N [--bags N] [--seed N] [--workers N] [--debias RUN] [--without FAMILY,...]
+                                                                                         -> chunks/SEED-000.npz ...
 
 The rows are drawn so that language and length say nothing about the label; carriers are drawn for both labels, with an
 order to the model in one and a harmless line in the same wrapping in the other.
@@ -23,6 +24,7 @@ from backbone import SLOTS
 from pieces import Window, tokenizer, windows_of
 from place import CHUNKS, RUNS
 from rows import Row, training_rows
+from wrappers import MARKS, Without
 
 UNKNOWN = -1  # of a head that this row says nothing about
 HARMLESS = (0, 0, 0)
@@ -123,10 +125,27 @@ def drawn(rows: list[Row], weights: list[float], count: int, rng: random.Random)
     return [rows[i] for _, i in keys[:count]]
 
 
+def carrier_of(row: Row, rng: random.Random) -> str:
+    """Some lines of a long text; a short one as it is."""
+    if len(row.plain) <= 1_200:
+        return row.plain
+    lines = row.plain.splitlines(keepends=True)
+    return "".join(lines[rng.randrange(len(lines)) :])[:1_200]
+
+
+def place_in(carrier: str, rng: random.Random) -> int:
+    """At either end, or between two lines or two sentences."""
+    breaks = [i + 1 for i, c in enumerate(carrier) if c == "\n" or (c in ".!?。" and carrier[i + 1 : i + 2] in (" ", "", "\n"))]
+    where = rng.random()
+    return 0 if where < 0.12 else len(carrier) if where < 0.3 or not breaks else rng.choice(breaks)
+
+
 class Composer:
-    def __init__(self, mix: Mix, seed: int, rows: Iterable[Row], triggers: dict[str, list[str]] | None = None):
+    def __init__(self, mix: Mix, seed: int, rows: Iterable[Row], triggers: dict[str, list[str]] | None = None, without: Without = Without()):
         """`triggers` of each slot: words that the run before took for attacks when they stood alone."""
         self.mix = mix
+        self.without = without
+        self.styles = [style for style in phrases.STYLES if style not in without.styles]
         self.triggers = triggers or {}
         self.trigger_sets = {slot: frozenset(words) for slot, words in self.triggers.items()}
         self.rng = random.Random(seed)
@@ -144,7 +163,7 @@ class Composer:
             if row.source in ("BFCL v4 requests", "self-instruct seeds") and 15 <= len(row.plain) <= 220
         ]
         self.lines = self.bystanders()
-        every = languages.files()
+        every = {name: without.sections(sections) for name, sections in languages.files().items()}
         self.frames = languages.Frames(every.pop("frames"))
         self.tools = languages.Tools(every.pop("tools"))
         self.tongues = {code: languages.Language(sections) for code, sections in every.items()}
@@ -223,28 +242,16 @@ class Composer:
     # -- carriers with an order, and with a harmless line --------------------------------------------------------------
 
     def placed(self, carrier: str, line: str, style: str) -> tuple[str, int, int]:
-        """The line in the carrier, between two lines or two sentences, and where it stands."""
-        if style == "caps":
-            line = line.upper()
-        if style == "json":
-            line = json.dumps(line, ensure_ascii=False)[1:-1]
-        wrapped = phrases.STYLES[style].replace("{}", line)
-        breaks = [i + 1 for i, c in enumerate(carrier) if c == "\n" or (c in ".!?。" and carrier[i + 1 : i + 2] in (" ", "", "\n"))]
-        where = self.rng.random()
-        at = 0 if where < 0.12 else len(carrier) if where < 0.3 or not breaks else self.rng.choice(breaks)
-        if style == "bare":
-            wrapped = f" {wrapped} "
+        """The line in the carrier and where it stands."""
+        line, wrapped = phrases.wrapped(line, style)
+        at = place_in(carrier, self.rng)
         text = carrier[:at] + wrapped + carrier[at:]
         inside = text.index(line, at)
         return text, inside, inside + len(line)
 
     def woven(self, row: Row) -> list[Bag]:
-        carrier = row.plain
-        if len(carrier) > 1_200:
-            lines = carrier.splitlines(keepends=True)
-            start = self.rng.randrange(max(1, len(lines)))
-            carrier = "".join(lines[start:])[:1_200]
-        style = self.rng.choice(list(phrases.STYLES))
+        carrier = carrier_of(row, self.rng)
+        style = self.rng.choice(self.styles)
         order = self.order_for()
         bags: list[Bag] = []
         for line, answers in ((order, EMBEDDED), (self.neighbour_for(row), HARMLESS)):
@@ -255,7 +262,9 @@ class Composer:
         return bags
 
     def covering(self, text: str, start: int, end: int, slot: str, answers: tuple[int, int, int], origin: str) -> list[Bag]:
-        """A window that shows most of `[start, end)`."""
+        """A window that shows most of `[start, end)`; none of what stands in a wrapper that training does without."""
+        if self.without.around(text, start):
+            return []
         windows = [w for w in self.cut(text) if min(w.end, end) - max(w.start, start) >= min(0.6 * (end - start), 160)]
         return [Bag([self.rng.choice(windows).ids], slot, answers, 1.0, origin)] if windows else []
 
@@ -303,7 +312,7 @@ class Composer:
             return self.one(speaker.order(rng), slot, EMBEDDED, f"{code}/order")
         if where < 0.68:
             return self.one(rng.choice((speaker.notice, speaker.carrier, speaker.harmless))(rng), slot, HARMLESS, f"{code}/notice")
-        carrier, style = speaker.carrier(rng), rng.choice(list(phrases.STYLES))
+        carrier, style = speaker.carrier(rng), rng.choice(self.styles)
         # An order may be in another language than the data around it, and so may a harmless line.
         teller = speaker if rng.random() < 0.85 else self.tongues[rng.choice(list(self.tongues))]
         bags: list[Bag] = []
@@ -414,6 +423,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
+    parser.add_argument("--without", default="", help=f"wrappers that no attack is to stand in: of {', '.join(MARKS)}, by commas")
     parser.add_argument("--share", action="append", default=[], help="NAME=SHARE instead of Mix's; may be repeated")
     arguments = parser.parse_args()
     mix = Mix(bags=arguments.bags)
@@ -423,14 +433,15 @@ def main() -> None:
         found = json.loads((RUNS / arguments.debias / "triggers.json").read_text())
         triggers = {slot: [word for word, _ in pairs] for slot, pairs in found.items()}
     CHUNKS.mkdir(parents=True, exist_ok=True)
-    rows = list(training_rows())
+    without = Without(filter(None, arguments.without.split(",")))
+    rows = list(filter(without.trains_on, training_rows()))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
     def make(number: int) -> None:
         path = path_of(arguments.seed, number)
         if path.exists():
             return
-        bags = Composer(mix, arguments.seed * 1_000 + number, rows, triggers).compose()
+        bags = Composer(mix, arguments.seed * 1_000 + number, rows, triggers, without).compose()
         write(bags, path)
         print(f"{path.name}: {summary(bags)}", flush=True)
 

@@ -3,6 +3,7 @@
 Every line is a template; `{}` names are filled from the lists below. An order and its harmless neighbours use the
 same words and the same wrappings, so that only who is addressed, and to do what, tells them apart.
 """
+import json
 import random
 
 FILL = {
@@ -207,3 +208,18 @@ STYLES = {
     "bare": "{}", "line": "\n{}\n", "paragraph": "\n\n{}\n\n", "comment": "<!-- {} -->", "bold": "**{}**", "quote": "\n> {}\n", "brackets": "[{}]", "tag": "<note>{}</note>", "important": "<IMPORTANT>{}</IMPORTANT>",
     "hash": "\n# {}\n", "slashes": "\n// {}\n", "list": "\n- {}\n", "heading": "\n## {}\n", "fence": "\n```\n{}\n```\n", "rule": "\n-----\n{}\n-----\n", "json": "\", \"note\": \"{}", "caps": "\n{}\n", "parentheses": "({})", "signature": "\n--\n{}", "star": "\n*** {} ***\n",
 }
+# How they look: what training may go without as a whole, to see whether it carries over.
+FAMILIES = {
+    "markup": ("comment", "tag", "important"), "code": ("hash", "slashes", "fence", "json"), "markdown": ("bold", "quote", "list", "heading", "rule", "star"),
+    "inline": ("bare", "line", "paragraph", "brackets", "caps", "parentheses", "signature"),
+}
+
+
+def wrapped(line: str, style: str) -> tuple[str, str]:
+    """The line as it stands there, and with its wrapper."""
+    if style == "caps":
+        line = line.upper()
+    if style == "json":
+        line = json.dumps(line, ensure_ascii=False)[1:-1]
+    text = STYLES[style].replace("{}", line)
+    return line, f" {text} " if style == "bare" else text
