@@ -14,6 +14,7 @@ export function systemClock(): Clock {
     if (real - now > 2_000n || now - real > 2_000n) driftUs += real - now;
     return process.hrtime.bigint() / 1000n + offsetUs + driftUs;
   };
+  let turn = Promise.resolve();
   return {
     wallUs,
     monotonicMs: () => performance.now(),
@@ -23,6 +24,11 @@ export function systemClock(): Clock {
       return () => clearTimeout(timer);
     },
     soon: (then) => void setImmediate(then),
+    turn() {
+      // Asked for in one turn, an immediate comes in the next: each waits for the one before.
+      turn = turn.then(() => new Promise((resolve) => setImmediate(resolve)));
+      return turn;
+    },
     newDecisionId() {
       // UUIDv7: 48 bits of Unix milliseconds, the version, then 74 random bits of a version 4 UUID.
       const time = Date.now().toString(16).padStart(12, "0");

@@ -223,7 +223,7 @@ function ingressJudge(
       maxOutputTokens: undefined,
       media: false,
     } as const;
-    const context = { scope: "scan", until: clock.monotonicMs() + LIMIT_MS };
+    const context = { scope: "scan", until: clock.monotonicMs() + LIMIT_MS, clock };
     const { findings, cause } = await control.judgeRequest(request, context);
     const detector = scorer?.digest ?? RULES_ALONE.injection;
     return { findings, detector, ...(cause === undefined ? {} : { cause }) };

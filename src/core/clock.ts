@@ -13,6 +13,11 @@ export interface Clock {
   after(ms: number, then: () => void): () => void;
   /** Runs `then` once at the end of this turn of the event loop. */
   soon(then: () => void): void;
+  /**
+   * A turn of the event loop for whoever asks: two never get the same one, so that others wait for one piece of long
+   * work, not for one of each.
+   */
+  turn(): Promise<void>;
   /** A fresh UUIDv7 (RFC 9562 section 5.7). */
   newDecisionId(): DecisionId;
 }

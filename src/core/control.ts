@@ -1,20 +1,20 @@
 /**
  * The interfaces that ingress, egress and action implement and the exchange calls. Responses are judged at once, a
- * request may wait for a detector on other threads; a throw is a bug and becomes the cause `detector_error`.
+ * request may wait for a detector on other threads, and for its turn; a throw is a bug, unless nobody waits any more,
+ * and becomes the cause `detector_error`.
  */
 import type { RuleId } from "./brand.ts";
 import type { Cause } from "./cause.ts";
 import type { Execution, InferenceRequest, ToolCall } from "./inference.ts";
 import type { Span } from "./segment.ts";
+import type { Pace } from "./steps.ts";
 import type { Judged, Reason, Verdict } from "./verdict.ts";
 
-export type JudgeContext = {
+export type JudgeContext = Pace & {
   /** Whose earlier results may be used again: a digest of who sends, which says nothing of who that is. */
   readonly scope: string;
   /** Monotonic milliseconds. What is not judged by then stays unjudged: `detector_timeout`. */
   readonly until: number;
-  /** Aborted: nobody waits for the verdict any more. */
-  readonly signal?: AbortSignal | undefined;
 };
 
 /** With `cause` not all of the request could be judged; verdict and findings are of the rest. */

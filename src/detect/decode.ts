@@ -13,7 +13,8 @@ export type Decoder = {
   readonly trigger: string;
   /** `plain`: what comes out was in the text as it is, only out of sight; the rest must prove to be language. */
   readonly yields: "plain" | "encoded";
-  decode(subject: Subject): readonly Decoded[];
+  /** Each piece is decoded when it is asked for. */
+  decode(subject: Subject): Iterable<Decoded>;
 };
 
 /** Pieces looked at per text and decoder; the total is bounded by the caller's work limit. */
@@ -37,14 +38,15 @@ function piecewise(
   return {
     trigger: source,
     yields: "encoded",
-    decode: (subject) =>
-      pieces.spans(subject, PIECES).flatMap((span) => {
-        const piece = subject.text.slice(span.start, span.end);
-        return reads.flatMap((read) => {
+    *decode(subject) {
+      for (const source of pieces.each(subject, PIECES)) {
+        const piece = subject.text.slice(source.start, source.end);
+        for (const read of reads) {
           const text = read(piece);
-          return text === undefined ? [] : [{ text, source: span }];
-        });
-      }),
+          if (text !== undefined) yield { text, source };
+        }
+      }
+    },
   };
 }
 
@@ -80,19 +82,19 @@ const percent = piecewise("[^\\s\"'<>%]*(?:%[0-9A-Fa-f]{2}[^\\s\"'<>%]*){3,}", (
 /** Escapes of JSON, JavaScript, C and HTML, eight or more in a row. */
 const escapes = piecewise(
   "(?:(?:\\\\u[0-9A-Fa-f]{4}|\\\\x[0-9A-Fa-f]{2}|&#x[0-9A-Fa-f]{2,6};|&#[0-9]{2,7};) ?){8,}",
-  (piece) =>
+  (piece) => {
+    const characters: string[] = [];
     // Each escape, without what opens and closes it: u0069, x69, #x69, #105.
-    piece
-      .split(piece.includes("\\") ? "\\" : "&")
-      .map((code) => code.trim().replace(";", ""))
-      .filter((code) => code !== "")
-      .map((code) => {
-        const decimal = code.startsWith("#") && code[1] !== "x";
-        const digits = code.slice(code.startsWith("#x") ? 2 : 1);
-        const point = Number.parseInt(digits, decimal ? 10 : 16);
-        return point <= 0x10ffff ? String.fromCodePoint(point) : "";
-      })
-      .join(""),
+    for (const part of piece.split(piece.includes("\\") ? "\\" : "&")) {
+      const code = part.trim().replace(";", "");
+      if (code === "") continue;
+      const decimal = code.startsWith("#") && code[1] !== "x";
+      const digits = code.slice(code.startsWith("#x") ? 2 : 1);
+      const point = Number.parseInt(digits, decimal ? 10 : 16);
+      if (point <= 0x10ffff) characters.push(String.fromCodePoint(point));
+    }
+    return characters.join("");
+  },
 );
 
 /** Single letters apart: `i g n o r e`, `i-g-n-o-r-e`. Words run together unless a wider gap parts them. */
@@ -122,8 +124,20 @@ const turned = whole(
 );
 const reversed = whole(
   "(?i)snoitcurtsni|tpmorp metsys|erongi|\\b(?:eht|uoy|ruoy|htiw|siht|drowssap|tpmorp)\\b",
-  (text) => [...text].reverse().join(""),
+  backwards,
 );
+
+/** Character by character; in place, at a tenth of the cost of a list of characters. */
+function backwards(text: string): string {
+  const units = Buffer.alloc(text.length * 2);
+  for (let at = 0, end = units.length; at < text.length; ) {
+    const size = (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+    end -= 2 * size;
+    for (let i = 0; i < size; i += 1) units.writeUInt16LE(text.charCodeAt(at + i), end + 2 * i);
+    at += size;
+  }
+  return units.toString("utf16le");
+}
 
 /** Runs of characters that no font shows, each of which stands for a byte. */
 function smuggled(trigger: string, byteOf: (point: number) => number | undefined): Decoder {
@@ -132,19 +146,20 @@ function smuggled(trigger: string, byteOf: (point: number) => number | undefined
     yields: "plain",
     decode: ({ text }) => {
       const found: Decoded[] = [];
-      for (let at = 0; at < text.length; ) {
-        const bytes: number[] = [];
-        const start = at;
-        for (;;) {
-          const point = text.codePointAt(at) ?? 0;
-          const byte = byteOf(point);
-          if (byte === undefined) break;
+      let bytes: number[] = [];
+      let start = 0;
+      for (let at = 0, end = 0; at <= text.length; at = end) {
+        const point = text.codePointAt(at) ?? 0;
+        const byte = byteOf(point);
+        end = at + (point > 0xffff ? 2 : 1);
+        if (byte !== undefined) {
+          if (bytes.length === 0) start = at;
           bytes.push(byte);
-          at += point > 0xffff ? 2 : 1;
+        } else if (bytes.length > 0) {
+          const piece = bytes.length < 4 ? undefined : fromUtf8(Uint8Array.from(bytes));
+          if (piece !== undefined) found.push({ text: piece, source: { start, end: at } });
+          bytes = [];
         }
-        const piece = bytes.length < 4 ? undefined : fromUtf8(Uint8Array.from(bytes));
-        if (piece !== undefined) found.push({ text: piece, source: { start, end: at } });
-        if (at === start) at += 1;
       }
       return found;
     },
@@ -170,16 +185,16 @@ function between(
   return {
     trigger: opening,
     yields: "plain",
-    decode: (subject) => {
+    *decode(subject) {
       const { text } = subject;
       let done = 0;
-      return openings.spans(subject, PIECES).flatMap((span) => {
+      for (const span of openings.each(subject, PIECES)) {
         const start = offset(text, span.end);
-        if (start < done || start >= text.length) return [];
+        if (start < done || start >= text.length) continue;
         const close = text.indexOf(closing, start);
         done = close < 0 ? text.length : close;
-        return [{ text: text.slice(start, done), source: { start, end: done } }];
-      });
+        yield { text: text.slice(start, done), source: { start, end: done } };
+      }
     },
   };
 }

@@ -3,6 +3,7 @@
  * (Unicode NFKC, character by character), Latin look-alikes of Cyrillic and Greek inside Latin words, zero-width
  * and direction controls, tags, variation selectors, and combining marks on ASCII letters.
  */
+import { atOnce, type Steps } from "../core/steps.ts";
 import { isLetter } from "./ascii.ts";
 import { type View, ViewBuilder } from "./view.ts";
 
@@ -129,10 +130,20 @@ function mixedWords(text: string): (at: number) => boolean {
   };
 }
 
-export function fold(text: string): View {
+/** Units read in one step. */
+const STEP = 16_384;
+
+export const fold = (text: string): View => atOnce(foldInSteps(text));
+
+export function* foldInSteps(text: string): Steps<View> {
   const view = new ViewBuilder(text);
   const isMixed = mixedWords(text);
+  let stop = STEP;
   for (let at = 0; at < text.length; at += 1) {
+    if (at >= stop) {
+      stop = at + STEP;
+      yield;
+    }
     if (text.charCodeAt(at) < 0x80) continue;
     const point = text.codePointAt(at) ?? 0;
     const end = at + (point > 0xffff ? 2 : 1);

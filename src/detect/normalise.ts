@@ -3,8 +3,9 @@
  * hidden or encoded in it. Bounded: decodings of decodings end at depth 3, and what is decoded at four times the
  * input. The text itself is read by every decoder, whatever the others cost.
  */
+import { atOnce, type Steps } from "../core/steps.ts";
 import { DECODERS } from "./decode.ts";
-import { fold } from "./fold.ts";
+import { foldInSteps } from "./fold.ts";
 import { patternSet, Subject } from "./re2.ts";
 import { identity, standsFor, through, type View } from "./view.ts";
 
@@ -48,10 +49,12 @@ function isLanguageAt(sample: string): boolean {
   );
 }
 
-export function readingsOf(text: string): Readings {
+export const readingsOf = (text: string): Readings => atOnce(readingsInSteps(text));
+
+export function* readingsInSteps(text: string): Steps<Readings> {
   const subject = new Subject(text);
   const ascii = subject.bytes.length === text.length;
-  const plain = ascii ? identity(text) : fold(text);
+  const plain = ascii ? identity(text) : yield* foldInSteps(text);
   const hidden: View[] = [];
   let work = Math.max(WORK_MINIMUM, text.length * WORK_FACTOR);
   const queue = [{ view: identity(text), subject, depth: 0 }];
@@ -62,12 +65,14 @@ export function readingsOf(text: string): Readings {
       if (decoder === undefined) continue;
       if (depth > 0) work -= view.text.length;
       if (work < 0) return { plain, hidden };
+      yield;
       for (const piece of decoder.decode(next.subject)) {
+        yield;
         if (decoder.yields === "encoded" && !isLanguage(piece.text)) continue;
         work -= piece.text.length;
         if (work < 0) return { plain, hidden };
         const inner = through(view, standsFor(piece.text, piece.source));
-        hidden.push(through(inner, fold(inner.text)));
+        hidden.push(through(inner, yield* foldInSteps(inner.text)));
         if (depth + 1 < DEPTH)
           queue.push({ view: inner, subject: new Subject(inner.text), depth: depth + 1 });
       }

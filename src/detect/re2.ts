@@ -49,28 +49,33 @@ export interface Pattern {
   test(subject: Subject): boolean;
   /** The first `limit` matches that do not overlap, from left to right, in UTF-16 units. */
   spans(subject: Subject, limit: number): readonly Span[];
+  /** The same, each looked for when it is asked for. */
+  each(subject: Subject, limit: number): Iterable<Span>;
 }
 
 /** @param source RE2 syntax; bounded repeats are unrolled, so keep their product small */
 export function pattern(source: string): Pattern {
   const once = new RE2(source, "u");
-  const each = new RE2(source, "gu");
+  const global = new RE2(source, "gu");
+  const each = function* (subject: Subject, limit: number): Iterable<Span> {
+    const units = unitCounter(subject);
+    for (let at = 0, count = 0; count < limit; ) {
+      // Set each time: another text may have been searched since the last match.
+      global.lastIndex = at;
+      const match = global.exec(subject.bytes);
+      if (match === null) return;
+      const end = match.index + match[0].length;
+      // An empty match does not advance by itself.
+      at = end > match.index ? end : end + 1;
+      if (end === match.index) continue;
+      count += 1;
+      yield { start: units(match.index), end: units(end) };
+    }
+  };
   return {
     test: (subject) => once.test(subject.bytes),
-    spans: (subject, limit) => {
-      const found: Span[] = [];
-      const units = unitCounter(subject);
-      each.lastIndex = 0;
-      while (found.length < limit) {
-        const match = each.exec(subject.bytes);
-        if (match === null) break;
-        const length = match[0].length;
-        // An empty match does not advance by itself.
-        if (length === 0) each.lastIndex += 1;
-        else found.push({ start: units(match.index), end: units(match.index + length) });
-      }
-      return found;
-    },
+    each,
+    spans: (subject, limit) => [...each(subject, limit)],
   };
 }
 
@@ -85,12 +90,21 @@ export function patternSet(sources: readonly string[]): PatternSet {
   return { matching: (subject) => set.match(subject.bytes) };
 }
 
-/** Turns byte offsets, of any order, into UTF-16 offsets. */
+/** Turns byte offsets, in ascending order, into UTF-16 offsets. */
 function unitCounter(subject: Subject): (offset: number) => number {
   const { text, bytes } = subject;
   if (bytes.length === text.length) return (offset) => offset;
+  let counted = 0;
+  let units = 0;
   return (offset) => {
     const block = Math.floor(offset / BLOCK_BYTES);
-    return (subject.units[block] ?? 0) + unitsIn(bytes, block * BLOCK_BYTES, offset);
+    // From the last offset where that is nearer: a text full of matches is counted once.
+    if (counted < block * BLOCK_BYTES) {
+      counted = block * BLOCK_BYTES;
+      units = subject.units[block] ?? 0;
+    }
+    units += unitsIn(bytes, counted, offset);
+    counted = offset;
+    return units;
   };
 }

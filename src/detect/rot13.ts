@@ -2,11 +2,10 @@ import { isLetter } from "./ascii.ts";
 
 /** ASCII letters moved by half the alphabet; its own inverse. */
 export function rot13(text: string): string {
-  let turned = "";
-  for (let i = 0; i < text.length; i += 1) {
-    const unit = text.charCodeAt(i);
-    const moved = (unit & 31) <= 13 ? unit + 13 : unit - 13;
-    turned += isLetter(unit) ? String.fromCharCode(moved) : text.charAt(i);
+  const units = Buffer.from(text, "utf16le");
+  for (let at = 0; at < units.length; at += 2) {
+    const unit = units.readUInt16LE(at);
+    if (isLetter(unit)) units.writeUInt16LE((unit & 31) <= 13 ? unit + 13 : unit - 13, at);
   }
-  return turned;
+  return units.toString("utf16le");
 }

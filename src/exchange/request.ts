@@ -144,6 +144,7 @@ export async function judgeRequest(input: RequestInput): Promise<RequestDecision
   const context = {
     scope: scopeOf(identity),
     until: startedMs + policy.settings.budgetMs.request,
+    clock,
     signal: input.signal,
   };
   const judged = await runControls(request, policy, { clock, context });

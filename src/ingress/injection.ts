@@ -9,11 +9,12 @@ import type { JudgeContext, RequestJudgement } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
 import type { Provenance } from "../core/segment.ts";
 import type { IngressSettings, InjectionAction } from "../core/settings.ts";
+import { inTurns, type Pace, type Steps } from "../core/steps.ts";
 import { ALLOW, type Redaction, type Verdict } from "../core/verdict.ts";
 import { annotations } from "../detect/injection/annotate.ts";
 import { detect, detectByRules, type Judged } from "../detect/injection/detect.ts";
 import { isSure, type Model } from "../detect/injection/fusion.ts";
-import { type Passage, passagesOf } from "../detect/injection/passages.ts";
+import { type Passage, passagesInSteps } from "../detect/injection/passages.ts";
 import { REMOVED, spansToStrip } from "../detect/injection/strip.ts";
 import type { Scorer } from "../detect/scorer.ts";
 import { ViewBuilder } from "../detect/view.ts";
@@ -68,13 +69,28 @@ type Reading = {
   readonly judged: readonly Judged[];
 };
 
-type Means = { readonly injection: Injection; readonly model: Model | undefined };
+type Means = {
+  readonly injection: Injection;
+  readonly model: Model | undefined;
+  readonly pace: Pace;
+};
 
-const asked = (text: string, provenance: Provenance, injection: Injection): readonly Passage[] =>
+function* asked({ text, provenance }: Seam, injection: Injection): Steps<readonly Passage[]> {
   // Where documents are not asked about, marks would take a user's words out of sight.
-  passagesOf(text, provenance, injection.document === "off" ? "ignored" : "read").filter(
-    (one) => actionFor(one.provenance, injection) !== "off",
-  );
+  const marks = injection.document === "off" ? "ignored" : "read";
+  const passages = yield* passagesInSteps(text, provenance, marks);
+  return passages.filter((one) => actionFor(one.provenance, injection) !== "off");
+}
+
+/** What the rules say of each text. */
+function* readByRules(said: readonly Said[], injection: Injection): Steps<readonly Reading[]> {
+  const readings: Reading[] = [];
+  for (const [index, one] of said.entries()) {
+    const judged = detectByRules(yield* asked(one, injection));
+    readings.push({ said: one, index, judged });
+  }
+  return readings;
+}
 
 /** The first flagged finding that one of these actions answers. */
 const flaggedBy = (
@@ -137,7 +153,7 @@ function left(
 async function judgeSeams(
   readings: readonly Reading[],
   verdict: Verdict,
-  { injection, model }: Means,
+  { injection, model, pace }: Means,
 ): Promise<{ readonly refused: Finding | undefined; readonly cause: Cause | undefined }> {
   const edits = Map.groupBy(
     verdict.kind === "mutate" ? verdict.redactions : [],
@@ -146,19 +162,22 @@ async function judgeSeams(
   const pieces = readings.flatMap((reading) =>
     left(reading, edits.get(reading.index) ?? [], injection),
   );
-  const passages = (seams: readonly Seam[]): readonly Passage[] =>
-    seams.flatMap(({ text, provenance }) => asked(text, provenance, injection));
-  const byRules = detectByRules(passages(seamsOf(pieces)));
+  const passages = function* (seams: readonly Seam[]): Steps<readonly Passage[]> {
+    const found: (readonly Passage[])[] = [];
+    for (const seam of seams) found.push(yield* asked(seam, injection));
+    return found.flat();
+  };
+  const byRules = detectByRules(await inTurns(passages(seamsOf(pieces)), pace));
   const refused = flaggedBy(settled(byRules, model), injection, "annotate", "strip", "deny");
   if (refused !== undefined || model === undefined) return { refused, cause: undefined };
-  const { judged, cause } = await detect(passages(meetingsOf(pieces)), model);
+  const { judged, cause } = await detect(await inTurns(passages(meetingsOf(pieces)), pace), model);
   return { refused: flaggedBy(judged, injection, "annotate", "strip", "deny"), cause };
 }
 
 /** What the policy changes in a text: what is flagged is taken out or framed. */
 async function redactionsOf(
   { said, index, judged }: Reading,
-  { injection, model }: Means,
+  { injection, model, pace }: Means,
   effort: "sentences" | "all",
 ): Promise<readonly Redaction[]> {
   const { text, provenance } = said;
@@ -166,7 +185,7 @@ async function redactionsOf(
   if (flaggedBy(judged, injection, "strip") !== undefined) {
     const goes = (passage: Passage): boolean =>
       ["annotate", "strip"].includes(actionFor(passage.provenance, injection));
-    const read = (rest: string, by: Provenance): readonly Passage[] => asked(rest, by, injection);
+    const read = (rest: Seam): Promise<readonly Passage[]> => inTurns(asked(rest, injection), pace);
     const spans =
       effort === "all"
         ? [whole]
@@ -212,13 +231,11 @@ export function injectionJudge(
   injection: Injection,
   scorer: Scorer | undefined,
 ): (said: readonly Said[], context: JudgeContext) => Promise<RequestJudgement> {
-  return async (said, options) => {
-    const model = scorer && { scorer, levels: scorer.thresholds[injection.sensitivity], options };
-    const means: Means = { injection, model };
-    const byRules = said.map((one, index): Reading => {
-      const passages = asked(one.text, one.provenance, injection);
-      return { said: one, index, judged: detectByRules(passages) };
-    });
+  return async (said, context) => {
+    const levels = scorer?.thresholds[injection.sensitivity];
+    const model = scorer && levels && { scorer, levels, options: context };
+    const means: Means = { injection, model, pace: context };
+    const byRules = await inTurns(readByRules(said, injection), context);
     const early = flaggedBy(settled(all(byRules), model), injection, "deny");
     if (early !== undefined) return { verdict: denied(early.rule), findings: findingsIn(byRules) };
     const { readings, cause } =

@@ -6,11 +6,12 @@ import {
   MAX_TOOLS,
 } from "../../src/action/action.ts";
 import { MAX_NAME_UNITS } from "../../src/action/names.ts";
+import { systemClock } from "../../src/cli/clock.ts";
 import { Content } from "../../src/core/content.ts";
 import type { Execution, InferenceRequest, ToolCall } from "../../src/core/inference.ts";
 import type { ActionRule, ActionSettings } from "../../src/core/settings.ts";
 
-const IN_TIME = { scope: "test", until: Number.POSITIVE_INFINITY };
+const IN_TIME = { scope: "test", until: Number.POSITIVE_INFINITY, clock: systemClock() };
 
 type Rules = Extract<ActionSettings, { kind: "rules" }>;
 

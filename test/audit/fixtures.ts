@@ -23,6 +23,7 @@ export const testClock: Clock = {
     return () => clearTimeout(timer);
   },
   soon: (then) => void setImmediate(then),
+  turn: () => Promise.resolve(),
   newDecisionId: () => newId(),
 };
 

@@ -12,6 +12,7 @@ const clock: Clock = {
     return () => clearTimeout(timer);
   },
   soon: (then) => void setImmediate(then),
+  turn: () => Promise.resolve(),
   newDecisionId: () => decisionId("unused"),
 };
 const LIMIT_MS = 400;

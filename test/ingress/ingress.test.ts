@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { systemClock } from "../../src/cli/clock.ts";
 import { Content } from "../../src/core/content.ts";
 import type { InferenceRequest } from "../../src/core/inference.ts";
 import type { Provenance } from "../../src/core/segment.ts";
@@ -34,7 +35,7 @@ const request = (
   ...rest,
 });
 
-const IN_TIME = { scope: "test", until: Number.POSITIVE_INFINITY };
+const IN_TIME = { scope: "test", until: Number.POSITIVE_INFINITY, clock: systemClock() };
 const judge = (
   said: readonly Said[],
   settings: Partial<IngressSettings> = {},

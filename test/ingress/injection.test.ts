@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { systemClock } from "../../src/cli/clock.ts";
 import type { JudgeContext } from "../../src/core/control.ts";
 import type { Provenance } from "../../src/core/segment.ts";
 import type { IngressSettings, InjectionAction } from "../../src/core/settings.ts";
@@ -10,7 +11,7 @@ import { SIGN, SignScorer } from "../detect/injection/sign-scorer.ts";
 type Told = readonly [Provenance, string, "signed"?];
 const said = (texts: readonly Told[]): readonly Said[] =>
   texts.map(([provenance, text, signed]) => ({ provenance, text, signed: signed === "signed" }));
-const context: JudgeContext = { scope: "someone", until: 1_000 };
+const context: JudgeContext = { scope: "someone", until: 1_000, clock: systemClock() };
 const all = (action: InjectionAction): IngressSettings["injection"] => ({
   user: action,
   document: action,

@@ -45,6 +45,7 @@ class FakeClock implements Clock {
   soon(then: () => void): void {
     setImmediate(then);
   }
+  turn = (): never => assert.fail("no long work here");
   newDecisionId = (): never => assert.fail("no exchange here");
   after(ms: number, then: () => void): () => void {
     const timer = { ms, then };

@@ -15,6 +15,7 @@ function fakeClock(): Clock & { ms: number } {
     },
     after: () => () => {},
     soon: (then: () => void) => void setImmediate(then),
+    turn: () => Promise.resolve(),
     newDecisionId: () => decisionId("unused"),
   };
 }

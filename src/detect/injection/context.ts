@@ -5,6 +5,7 @@
  * have names: there the last closing one counts.
  */
 import type { Span } from "../../core/segment.ts";
+import type { Steps } from "../../core/steps.ts";
 import { pattern, Subject } from "../re2.ts";
 import { united } from "./sentences.ts";
 
@@ -132,18 +133,26 @@ function headed(subject: Subject): readonly Span[] {
   return found;
 }
 
+const LOOKS: readonly ((subject: Subject) => Iterable<Span>)[] = [
+  ({ text }) => fenced(text),
+  ({ text }) => quoted(text),
+  ({ text }) => between(text, '"""'),
+  ({ text }) => between(text, "'''"),
+  tagged,
+  headed,
+];
+
 /** In order, apart from each other; every character of the text is in one of them or the user's own. */
-export function contextsOf(text: string): readonly Span[] {
+export function* contextsOf(text: string): Steps<readonly Span[]> {
   if (text.length < LEAST) return [];
   const subject = new Subject(text);
-  const all = united([
-    ...fenced(text),
-    ...quoted(text),
-    ...between(text, '"""'),
-    ...between(text, "'''"),
-    ...tagged(subject),
-    ...headed(subject),
-  ]).filter(({ start, end }) => end - start >= LEAST);
+  const found: Span[] = [];
+  for (const look of LOOKS) {
+    yield;
+    for (const span of look(subject)) found.push(span);
+  }
+  yield;
+  const all = united(found).filter(({ start, end }) => end - start >= LEAST);
   const rest = all[MOST - 1];
   if (rest === undefined) return all;
   return [...all.slice(0, MOST - 1), { start: rest.start, end: text.length }];

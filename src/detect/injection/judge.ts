@@ -5,6 +5,7 @@
 import { ruleId } from "../../core/brand.ts";
 import type { Finding, FindingKind } from "../../core/finding.ts";
 import type { Provenance, Span } from "../../core/segment.ts";
+import type { Steps } from "../../core/steps.ts";
 import { pattern, patternSet, Subject } from "../re2.ts";
 import type { View } from "../view.ts";
 import { FOREIGN_RULES } from "./languages.ts";
@@ -92,33 +93,37 @@ function trimmed(text: string, { start, end }: Span): Span {
   return begin === end ? { start, end } : { start: begin, end };
 }
 
-function hitsIn(view: View, scopes: readonly Scope[]): readonly Hit[] {
-  const subject = new Subject(view.text);
-  return candidates(subject)
-    .flatMap((index) => compiled[index] ?? [])
-    .filter(({ rule }) => scopes.includes(rule.scope))
-    .flatMap(({ rule, pattern: sought }) =>
-      sought
-        .spans(subject, Number.POSITIVE_INFINITY)
-        .map((found) => (ORDERS.has(rule.family) ? trimmed(view.text, found) : found))
-        .map((span) => ({ rule, span, weight: weightOf(rule, span, view.text) }))
-        .filter(({ weight }) => weight > 0),
-    );
-}
-
-type Strongest = ReadonlyMap<Family, Hit>;
+type Strongest = Map<Family, Hit>;
 
 /** The strongest hit of each family, stretch by stretch: linear however many hits a hostile text has. */
-function stretches(hits: readonly Hit[]): ReadonlyMap<number, Strongest> {
-  const found = new Map<number, Map<Family, Hit>>();
-  for (const hit of hits) {
-    const index = Math.floor(hit.span.start / STRETCH);
-    const families = found.get(index) ?? new Map<Family, Hit>();
-    found.set(index, families);
-    const known = families.get(hit.rule.family);
-    if (known === undefined || hit.weight > known.weight) families.set(hit.rule.family, hit);
+function* stretchesOf(text: string, provenance: Provenance): Steps<Map<number, Strongest>> {
+  const { scopes } = SLOTS[provenance];
+  const found = new Map<number, Strongest>();
+  const subject = new Subject(text);
+  yield;
+  for (const index of candidates(subject)) {
+    const candidate = compiled[index];
+    if (candidate === undefined || !scopes.includes(candidate.rule.scope)) continue;
+    const { rule } = candidate;
+    for (const match of candidate.pattern.each(subject, Number.POSITIVE_INFINITY)) {
+      const span = ORDERS.has(rule.family) ? trimmed(text, match) : match;
+      add(found, { rule, span, weight: weightOf(rule, span, text) });
+      yield;
+    }
+    yield;
   }
+  const suffix = provenance === "user" ? suffixIn(text) : undefined;
+  if (suffix !== undefined) add(found, { ...SUFFIX, span: suffix });
   return found;
+}
+
+function add(found: Map<number, Strongest>, hit: Hit): void {
+  if (hit.weight === 0) return;
+  const index = Math.floor(hit.span.start / STRETCH);
+  const families = found.get(index) ?? new Map<Family, Hit>();
+  found.set(index, families);
+  const known = families.get(hit.rule.family);
+  if (known === undefined || hit.weight > known.weight) families.set(hit.rule.family, hit);
 }
 
 /** Independent witnesses: 1 - (1 - a)(1 - b)..., with the strongest of each family. */
@@ -132,15 +137,14 @@ function together(a: Strongest, b: Strongest | undefined, disguise: number): num
 }
 
 /** The best-supported stretch of one reading, told by its strongest hit; nothing when no rule speaks. */
-export function judgeReading(view: View, provenance: Provenance): Finding | undefined {
+export function* judgeReading(view: View, provenance: Provenance): Steps<Finding | undefined> {
   const slot = SLOTS[provenance];
-  const suffix = provenance === "user" ? suffixIn(view.text) : undefined;
-  const hits = hitsIn(view, slot.scopes);
-  const found = stretches(suffix === undefined ? hits : [...hits, { ...SUFFIX, span: suffix }]);
+  const found = yield* stretchesOf(view.text, provenance);
   const disguise = view.invisible > 0 ? DISGUISE : 0;
   let score = 0;
   let best: Hit | undefined;
   for (const [index, families] of found) {
+    yield;
     const here = together(families, found.get(index + 1), disguise);
     if (here <= score) continue;
     score = here;

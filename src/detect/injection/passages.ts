@@ -5,7 +5,8 @@
  */
 import type { Finding } from "../../core/finding.ts";
 import type { Provenance, Span } from "../../core/segment.ts";
-import { type Readings, readingsOf } from "../normalise.ts";
+import { atOnce, type Steps } from "../../core/steps.ts";
+import { readingsInSteps } from "../normalise.ts";
 import type { Place } from "../scorer.ts";
 import { identity, standsFor, through, type View, ViewBuilder } from "../view.ts";
 import { contextsOf } from "./context.ts";
@@ -32,41 +33,37 @@ export const PLACE_OF: Readonly<Record<Provenance, Place | undefined>> = {
 /** Hidden readings that are passages of their own; the rest together is one more. */
 const HIDDEN = 16;
 
-/**
- * All passages of a text; the first is the text as it stands.
- * @param marks `ignored`: what a user puts between marks is his own word
- */
-export function passagesOf(
+/** All passages of a text; the first is the text as it stands. */
+export const passagesOf = (text: string, provenance: Provenance): readonly Passage[] =>
+  atOnce(passagesInSteps(text, provenance, "read"));
+
+/** @param marks `ignored`: what a user puts between marks is his own word */
+export function* passagesInSteps(
   text: string,
   provenance: Provenance,
-  marks: "read" | "ignored" = "read",
-): readonly Passage[] {
-  const readings = readingsOf(text);
-  const { plain } = readings;
-  const contexts = provenance === "user" && marks === "read" ? contextsOf(plain.text) : [];
-  return [
-    {
-      provenance,
-      view: through(plain, without(plain.text, contexts)),
-      said: judgeReading(plain, provenance),
-    },
-    ...contexts.map((span) => passage(through(plain, part(plain.text, span)), "document")),
-    ...hiddenIn(text, readings),
-  ];
+  marks: "read" | "ignored",
+): Steps<readonly Passage[]> {
+  const { plain, hidden } = yield* readingsInSteps(text);
+  const contexts = provenance === "user" && marks === "read" ? yield* contextsOf(plain.text) : [];
+  const said = yield* judgeReading(plain, provenance);
+  const passages = [{ provenance, view: through(plain, without(plain.text, contexts)), said }];
+  for (const span of contexts) {
+    passages.push(yield* passage(through(plain, part(plain.text, span)), "document"));
+  }
+  for (const view of hiddenIn(text, hidden)) passages.push(yield* passage(view, "hidden"));
+  return passages;
 }
 
-const passage = (view: View, provenance: Provenance): Passage => ({
-  provenance,
-  view,
-  said: judgeReading(view, provenance),
-});
+function* passage(view: View, provenance: Provenance): Steps<Passage> {
+  return { provenance, view, said: yield* judgeReading(view, provenance) };
+}
 
-function hiddenIn(text: string, { hidden }: Readings): readonly Passage[] {
-  const single = hidden.slice(0, HIDDEN).map((view) => passage(view, "hidden"));
+function hiddenIn(text: string, hidden: readonly View[]): readonly View[] {
+  const single = hidden.slice(0, HIDDEN);
   const rest = hidden.slice(HIDDEN);
   if (rest.length === 0) return single;
   const joined = rest.map((view) => view.text).join("\n");
-  return [...single, passage(standsFor(joined, { start: 0, end: text.length }), "hidden")];
+  return [...single, standsFor(joined, { start: 0, end: text.length })];
 }
 
 /** What a user says of data: they are named, so that the marks around them do not look like a broken frame. */

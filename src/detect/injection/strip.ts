@@ -4,7 +4,7 @@
  */
 import type { Provenance, Span } from "../../core/segment.ts";
 import { type View, ViewBuilder } from "../view.ts";
-import { detect, type Judged } from "./detect.ts";
+import { type Detection, detect, type Judged } from "./detect.ts";
 import type { Model } from "./fusion.ts";
 import type { Passage } from "./passages.ts";
 import { grouped, sentencesOf, united } from "./sentences.ts";
@@ -22,7 +22,7 @@ type Text = { readonly text: string; readonly provenance: Provenance };
 type Means = {
   readonly model: Model | undefined;
   /** The passages of a text that are judged; the first is the text as it stands. */
-  readonly read: (text: string, provenance: Provenance) => readonly Passage[];
+  readonly read: (text: Text) => Promise<readonly Passage[]>;
   /** Whether what is flagged in such a passage has to go. */
   readonly goes: (passage: Passage) => boolean;
 };
@@ -44,7 +44,7 @@ export async function spansToStrip(
     for (const one of flagged) parts.push(await partsOf(rest.text, one, means));
     removed = united([...removed, ...parts.flat().map((span) => rest.toSource(span))]);
     rest = cut(text, removed);
-    const again = await detect(means.read(rest.text, provenance), means.model);
+    const again = await detect(await means.read({ text: rest.text, provenance }), means.model);
     // What is not known to be clean is not kept.
     if (again.cause !== undefined) break;
     flagged = again.judged.filter((one) => means.goes(one.passage) && excess(one) >= 0);
@@ -73,12 +73,16 @@ async function fewest(
 ): Promise<readonly Span[]> {
   const groups = grouped(sentences, SENTENCES);
   if (groups.length < 2) return groups;
-  const asPassages = (texts: readonly string[]): readonly Passage[] =>
-    texts.flatMap((piece) => read(piece, passage.provenance).slice(0, 1));
-  const alone = await detect(
-    asPassages(groups.map(({ start, end }) => text.slice(start, end))),
-    model,
-  );
+  const { provenance } = passage;
+  const judgedAs = async (texts: readonly string[]): Promise<Detection> => {
+    const passages: Passage[] = [];
+    for (const piece of texts) {
+      const [first] = await read({ text: piece, provenance });
+      if (first !== undefined) passages.push(first);
+    }
+    return detect(passages, model);
+  };
+  const alone = await judgedAs(groups.map(({ start, end }) => text.slice(start, end)));
   const worst = alone.judged
     .map((one, index) => ({ group: groups[index], excess: excess(one) }))
     .sort((a, b) => b.excess - a.excess)
@@ -86,16 +90,13 @@ async function fewest(
   const tries = TRIES.filter((count) => count < groups.length).map((count) =>
     worst.slice(0, count),
   );
-  const left = await detect(
-    asPassages(
-      tries.map((out) =>
-        groups
-          .filter((group) => !out.includes(group))
-          .map(({ start, end }) => text.slice(start, end))
-          .join(" "),
-      ),
+  const left = await judgedAs(
+    tries.map((out) =>
+      groups
+        .filter((group) => !out.includes(group))
+        .map(({ start, end }) => text.slice(start, end))
+        .join(" "),
     ),
-    model,
   );
   const enough = left.judged.findIndex((one) => excess(one) < 0);
   return left.cause === undefined ? (tries[enough] ?? groups) : groups;

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { atOnce } from "../../../src/core/steps.ts";
 import { contextsOf } from "../../../src/detect/injection/context.ts";
 
 const DATA = `${"The harbour opens at six and closes at ten. ".repeat(3)}End of the notice.`;
 const found = (text: string): readonly string[] =>
-  contextsOf(text).map(({ start, end }) => text.slice(start, end).trim());
+  atOnce(contextsOf(text)).map(({ start, end }) => text.slice(start, end).trim());
 
 describe("data in what a user wrote", () => {
   const marks: readonly (readonly [string, string])[] = [
@@ -42,7 +43,7 @@ describe("data in what a user wrote", () => {
     ["a heading inside a line", `I like the text: ${DATA}`],
   ];
   for (const [what, text] of own) {
-    it(`is not ${what}`, () => assert.deepEqual(contextsOf(text), []));
+    it(`is not ${what}`, () => assert.deepEqual(atOnce(contextsOf(text)), []));
   }
 
   it("does not end where the data close the tag themselves", () => {
@@ -67,14 +68,14 @@ describe("data in what a user wrote", () => {
       fc.property(fc.array(fc.constantFrom(...bits), { maxLength: 60 }), (parts) => {
         let end = -1;
         const text = parts.join("");
-        for (const span of contextsOf(text)) {
+        for (const span of atOnce(contextsOf(text))) {
           assert.ok(span.start > end && span.end >= span.start + 80 && span.end <= text.length);
           end = span.end;
         }
       }),
     );
     const many = `"""${DATA}""" and `.repeat(100);
-    const spans = contextsOf(many);
+    const spans = atOnce(contextsOf(many));
     assert.equal(spans.length, 32);
     assert.equal(spans.at(-1)?.end, many.length);
   });
@@ -89,7 +90,7 @@ describe("data in what a user wrote", () => {
       "\nText:",
       "\nQ:\nText: ",
     ]) {
-      contextsOf(unit.repeat(100_000));
+      atOnce(contextsOf(unit.repeat(100_000)));
     }
   }).timeout(4_000);
 });

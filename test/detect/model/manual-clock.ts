@@ -24,5 +24,6 @@ export class ManualClock implements Clock {
   monotonicMs = (): number => this.#ms;
   wallUs = (): bigint => 0n;
   soon = (then: () => void): void => void setImmediate(then);
+  turn = (): Promise<void> => Promise.resolve();
   newDecisionId = () => decisionId("");
 }
