@@ -1,4 +1,6 @@
-"""Wrappers that an order may stand in, so that training can do without some of them: how they are known by sight."""
+"""Wrappers that an order may stand in, and how they are known: those that training can do without, and others that it
+has never had around an attack.
+"""
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,3 +67,79 @@ class Without:
         if section == "carrier":
             return not self.around(line, line.index(LINE))
         return section not in ATTACKS or not self.within(line)
+
+
+SLACK = 8  # code points that a mark may be farther from an attack than in its style
+
+# Of no attack in training, by family: how a line stands, and what the wrapper is known by around any other.
+STYLES: dict[str, dict[str, tuple[str, str]]] = {
+    "markup": {
+        "footnote": ("\\footnote{{}}", r"\\footnote"),
+        "directive": ("\n.. note:: {}\n", r"(?m)^\s*\.\. \w+::"),
+        "cdata": ("<![CDATA[{}]]>", r"<!\["),
+        "jinja": ("{# {} #}", r"\{# [^#]*#\}"),
+        "admonition": ("\n[NOTE]\n====\n{}\n====\n", r"\[[A-Z]+\]\n=+"),
+        "org": ("\n#+BEGIN_NOTE\n{}\n#+END_NOTE\n", r"(?i)#\+(?:begin|end)"),
+        "troff": ("\n.\\\" {}\n", r"(?m)^\s*\.\\\""),
+    },
+    "code": {
+        "basic": ("\n' {}\n", r"(?m)^[ \t]*' \w"),
+        "batch": ("\nREM {}\n", r"(?m)^[ \t]*(?i:rem)\s"),
+        "haskell": ("{- {} -}", r"\{- [^}]*-\}"),
+        "lua": ("--[[ {} ]]", r"--\[\["),
+        "printf": ("\nprintf '%s\\n' '{}'\n", r"\bprintf\b"),
+        "lisp": ("\n(remark '{}')\n", r"(?m)^\s*\(\w+ '"),
+        "pod": ("\n=pod\n\n{}\n\n=cut\n", r"(?m)^=(?:pod|cut)"),
+    },
+    "talk": {
+        "forwarded": ("\n---------- Forwarded message ---------\nFrom: Rosa Ibel <rosa@quillmoor.example>\nSubject: Fwd: list\n\n{}\n", r"-- ?Forwarded message"),
+        "transcript": ("\nSPEAKER 2 (00:14:07): {}\n", r"\(\d\d:\d\d(?::\d\d)?\):"),
+        "vcard": ("\nBEGIN:VCARD\nVERSION:4.0\nFN:Ole Brandt\nNOTE:{}\nEND:VCARD\n", r"VCARD"),
+        "stage": ("\nHELENA (aside)\n    {}\n", r"(?i)\(aside\)"),
+        "slide": ("\n[Speaker note, slide 9] {}\n", r"(?i)\[speaker|slide \d+\]"),
+        "voicemail": ("\nVoicemail, 0:42, transcribed: {}\n", r"(?i)voicemail"),
+    },
+    "borders": {
+        "squares": ("\n🟩🟩🟩 {} 🟩🟩🟩\n", r"[🟥🟧🟨🟩🟦🟪⬛⬜]"),
+        "stars": ("☆ {} ☆", r"☆ [^☆]+ ☆"),
+        "arrows": ("→ {} ←", r"←"),
+        "white": ("⟦{}⟧", r"[⟦⟧]"),
+        "ceiling": ("⌈{}⌋", r"[⌈⌉⌊⌋]"),
+        "waves": ("\n~ ~ ~ ~ ~\n{}\n~ ~ ~ ~ ~\n", r"(?:~ ){3}"),
+        "quotes": ("❝{}❞", r"[❝❞]"),
+        "flower": ("❦ {} ❦", r"❦"),
+    },
+    "protocol": {
+        "armour": ("\n-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{}\n-----BEGIN PGP SIGNATURE-----\n", r"BEGIN PGP SIGNED"),
+        "multipart": ("\n--=_b7f3c2\nContent-Type: text/plain; charset=utf-8\n\n{}\n--=_b7f3c2--\n", r"(?m)^--\S+\nContent-Type"),
+        "events": ("\nevent: note\ndata: {}\n\n", r"(?m)^event: \w+\ndata:"),
+        "syslog": ("\n<34>1 2025-03-02T08:14:15Z host7 app - - {}\n", r"(?m)^<\d+>"),
+        "reply": ("\n250-{}\n250 OK\n", r"(?m)^250[- ]"),
+        "ldif": ("\ndn: cn=ole,dc=tern\ndescription: {}\n", r"(?m)^dn: "),
+        "bibtex": ("\n  annote = {{}},\n", r"(?m)^\s*\w+ = \{[^{}\n]*\},$"),
+        "citation": ("\nTY  - GEN\nN1  - {}\nER  -\n", r"(?m)^[A-Z][A-Z0-9]  - "),
+        "gedcom": ("\n0 @I7@ INDI\n1 NOTE {}\n", r"(?m)^\d (?:@\w+@|NOTE)"),
+        "properties": ("\nremark.17 = {} \\\n", r"(?m)^\w+\.\d+ = "),
+    },
+    "tables": {
+        "grid": ("\n+--------+\n| {} |\n+--------+\n", r"\+-{3,}\+\n"),
+        "leader": ("\nRemarks ........ {}\n", r"\w \.{5,} \w"),
+        "definition": ("\nRemark\n:   {}\n", r"(?m)^:   \S"),
+        "checkbox": ("\n☐ {}\n", r"[☐☑]"),
+        "roman": ("\n(iv) {}\n", r"(?m)^\s*\([ivx]+\) "),
+        "bar": ("\n17 ¦ open ¦ {}\n", r"¦"),
+        "asciidoc": ("\n|===\n|17 |{}\n|===\n", r"\|==="),
+    },
+}
+
+
+def known(attacks: Iterable[tuple[str, tuple[int, int] | None]]) -> set[str]:
+    """Of STYLES, in which an attack stands, or whose mark it has anywhere while its place is not known."""
+    every = [(name, *map(len, text.split("{}", 1)), re.compile(mark)) for styles in STYLES.values() for name, (text, mark) in styles.items()]
+    found: set[str] = set()
+    for text, span in attacks:
+        for name, before, after, mark in every:
+            start, end = (0, len(text)) if span is None else (max(0, span[0] - before - SLACK), span[1] + after + SLACK)
+            if mark.search(text, start, end):
+                found.add(name)
+    return found
