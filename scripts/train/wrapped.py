@@ -40,6 +40,18 @@ def attacks() -> Iterator[tuple[str, tuple[int, int] | None]]:
         yield line, None
 
 
+def harmless() -> Iterator[tuple[str, None]]:
+    """All else that training can show."""
+    for row in training_rows():
+        if row.label == "benign":
+            yield row.plain, None
+    for sections in languages.files().values():
+        for name, lines in sections.items():
+            if name not in ATTACKS:
+                for line in lines:
+                    yield line, None
+
+
 class Tuning:
     """Carriers, orders and harmless lines that nothing was trained on."""
 
@@ -62,9 +74,10 @@ class Tuning:
         others = [pair for pair in self.lines[carrier.script] if pair[0] != carrier.id]
         return self.rng.choice(others or self.lines["Latin"])
 
-    def rows(self, count: int) -> Iterator[dict[str, str]]:
+    def rows(self, count: int, met: set[str]) -> Iterator[dict[str, str]]:
+        """`met`: styles that training has around harmless lines."""
         rng = self.rng
-        new = [("new", family, style) for family, styles in STYLES.items() for style in styles]
+        new = [("harmless" if style in met else "nowhere", family, style) for family, styles in STYLES.items() for style in styles]
         old = [("training", family, style) for family, styles in phrases.FAMILIES.items() for style in styles]
         rng.shuffle(new)
         rng.shuffle(old)
@@ -76,7 +89,7 @@ class Tuning:
             for label, (origin, line) in (("embedded", rng.choice(self.orders)), ("benign", self.harmless(carrier))):
                 line = " ".join(line.split())
                 for source, family, style in both:
-                    wrapped = STYLES[family][style][0].replace("{}", line) if source == "new" else phrases.wrapped(line, style)[1]
+                    wrapped = phrases.wrapped(line, style)[1] if source == "training" else STYLES[family][style][0].replace("{}", line)
                     yield {
                         "id": f"{carrier.id}+{style}+{origin}", "text": text[:at] + wrapped + text[at:], "label": label,
                         "source": source, "family": family, "kind": style, **common,
@@ -90,13 +103,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if names := known(attacks()):
         raise SystemExit(f"training knows {', '.join(sorted(names))}")
+    met = known(harmless())
     OUT.parent.mkdir(parents=True, exist_ok=True)
     beside = OUT.with_suffix(".tmp")
     with open(beside, "w", encoding="utf-8") as out:
-        for row in Tuning(random.Random(arguments.seed)).rows(arguments.carriers):
+        for row in Tuning(random.Random(arguments.seed)).rows(arguments.carriers, met):
             out.write(json.dumps(row) + "\n")
     beside.rename(OUT)
-    print(f"{OUT}: {sum(map(len, STYLES.values()))} new styles")
+    print(f"{OUT}: {sum(map(len, STYLES.values()))} styles around no attack of training, {len(met)} of them in harmless rows")
 
 
 if __name__ == "__main__":

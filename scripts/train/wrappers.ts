@@ -19,8 +19,8 @@ import { readScores, type Scores } from "../evaluation/scorers.ts";
 import { boundAt, proportion } from "../evaluation/statistics.ts";
 
 const SHARE = 0.01;
-/** Of wrappers, and of carriers without one: what wrapped.py calls a row's source. */
-const SOURCES = ["new", "training"] as const;
+/** Wrappers in no row of training, in harmless ones alone, and its own; what has none is clean: a row's source. */
+const SOURCES = ["nowhere", "harmless", "training"] as const;
 const CLEAN = "clean";
 const HEADER = [
   "wrapper",
@@ -74,6 +74,7 @@ function tableOf(all: readonly Judged[], by: "family" | "kind"): readonly (reado
   const aboveClean = above(all.filter(({ row }) => row.source === CLEAN));
   return SOURCES.flatMap((source) => {
     const rows = all.filter(({ row }) => row.source === source);
+    if (rows.length === 0) return [];
     const aboveHarmless = above(rows.filter((one) => !isAttack(one)));
     const parts = [...Map.groupBy(rows, ({ row }) => row[by])].sort(([a], [b]) => (a < b ? -1 : 1));
     return [["all", rows] as const, ...parts].map(([part, members]) => {

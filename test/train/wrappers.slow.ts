@@ -116,7 +116,7 @@ describe("figures of wrappers", () => {
       add({ label: "benign", provenance: "tool", source: "clean" }, i < 2 ? 0.95 + i / 100 : 0.1);
       add({ label: "benign", provenance: "document", source: "clean" }, 0.2);
     }
-    const wrapped = { family: "borders", kind: "stars", source: "new" };
+    const wrapped = { family: "borders", kind: "stars", source: "nowhere" };
     for (const score of [0.95, 0.955, 0.8])
       add({ ...wrapped, label: "embedded", provenance: "tool" }, score);
     add({ ...wrapped, label: "embedded", provenance: "document" }, 0.3);
@@ -142,8 +142,8 @@ describe("figures of wrappers", () => {
       .slice(1)
       .map((line) => line.replaceAll(/ \([^)]*\)/g, "").split(/ {2,}/));
     assert.deepEqual(shares, [
-      ["new, all", "4", "50.0", "50.0", "25.0", "50.0"],
-      ["new, borders", "4", "50.0", "50.0", "25.0", "50.0"],
+      ["nowhere, all", "4", "50.0", "50.0", "25.0", "50.0"],
+      ["nowhere, borders", "4", "50.0", "50.0", "25.0", "50.0"],
       ["training, all", "1", "100.0", "100.0", "100.0", "0.0"],
       ["training, inline", "1", "100.0", "100.0", "100.0", "0.0"],
       ["clean carriers, flagged: 1.0 of 200"],
