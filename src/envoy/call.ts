@@ -140,7 +140,8 @@ class Inbox<I> implements AsyncIterableIterator<I> {
 }
 
 export type UnaryOwner<I, O> = {
-  readonly answer: (request: I) => Promise<O>;
+  /** @param gone aborted when nobody waits for the answer any more */
+  readonly answer: (request: I, gone: AbortSignal) => Promise<O>;
   readonly clock: Clock;
   /** Longest time to the answer. */
   readonly deadlineMs: number;
@@ -150,18 +151,20 @@ export type UnaryOwner<I, O> = {
 
 /**
  * Answers a unary call once: with what `answer` gives, or with a failure. A peer that has gone gets nothing, and
- * `answer` still runs to its end: what it records is recorded.
+ * `answer`, which hears of it, still runs to its end: what it records is recorded.
  */
 export function serveUnary<I, O>(
   call: ServerUnaryCall<I, O>,
   reply: sendUnaryData<O>,
   { answer, clock, deadlineMs, failed }: UnaryOwner<I, O>,
 ): void {
+  const gone = new AbortController();
   let finished = false;
   const fail = (error: unknown): void => {
     if (finished) return;
     finished = true;
     reply(statusOf(error));
+    gone.abort(GONE);
     failed(error);
   };
   const stop = clock.after(deadlineMs, () =>
@@ -169,10 +172,11 @@ export function serveUnary<I, O>(
   );
   call.once("cancelled", () => {
     finished = true;
+    gone.abort(GONE);
   });
   const run = async (): Promise<void> => {
     try {
-      const answered = await answer(call.request);
+      const answered = await answer(call.request, gone.signal);
       if (finished) return;
       finished = true;
       reply(null, answered); // grpc-js turns what it cannot serialize into INTERNAL

@@ -92,7 +92,7 @@ export class BoundaryServer {
         reply: sendUnaryData<CheckResponse>,
       ) => {
         serveUnary(call, reply, {
-          answer: (message) => this.#check(message),
+          answer: (message, gone) => this.#check(message, gone),
           clock: deps.clock,
           deadlineMs: deps.replyDeadlineMs,
           failed: deps.callFailed,
@@ -185,7 +185,7 @@ export class BoundaryServer {
     });
   }
 
-  #check(message: unknown): Promise<CheckResponse> {
+  #check(message: unknown, gone: AbortSignal): Promise<CheckResponse> {
     return this.#admit(async (closed) => {
       const request = decodeCheck(message, this.#deps.trust);
       const { bodies } = this.#hold;
@@ -194,7 +194,7 @@ export class BoundaryServer {
       try {
         const reason = closed ?? (bodies.isExceeded ? "overloaded" : undefined);
         const deps = { ...this.#deps.exchangeDeps(), closed: reason } as const;
-        return encodeReply(await passGate(request, deps));
+        return encodeReply(await passGate(request, deps, gone));
       } finally {
         bodies.change(-bytes);
       }

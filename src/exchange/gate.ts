@@ -19,6 +19,8 @@ import {
   judgeHead,
   judgeRequest,
   type RequestDecision,
+  type RequestInput,
+  undecided,
   unread,
 } from "./request.ts";
 
@@ -49,32 +51,43 @@ export type GateReply =
       readonly reply: LocalReply;
     };
 
-/** Both records are durable when it resolves, or the reply is a refusal. */
-export async function passGate(request: GateRequest, deps: GateDeps): Promise<GateReply> {
+/**
+ * Both records are durable when it resolves, or the reply is a refusal.
+ * @param gone aborted when nobody waits for the reply any more
+ */
+export async function passGate(
+  request: GateRequest,
+  deps: GateDeps,
+  gone: AbortSignal,
+): Promise<GateReply> {
   const { head, body } = request;
   const ledger = new Ledger(deps);
   const dialect = dialectFor(head.method, pathOf(head.path));
   const byHead = judgeHead(head, dialect, deps);
-  const decision = unchanging(
+  const judged =
     byHead.kind === "decided"
       ? byHead.decision
-      : await judgeBody(request, { dialect, policy: byHead.policy }, deps),
-  );
+      : await judgeBody(request, { dialect, policy: byHead.policy }, { ...deps, signal: gone });
+  // Of what was given up and not judged in full nothing is decided: its record says that it broke off.
+  const isGivenUp = gone.aborted && judged.cause !== undefined;
+  const decision = isGivenUp ? undecided("aborted") : unchanging(judged);
   const facts = {
     decision,
-    action: actionOf(decision),
+    action: isGivenUp ? "failed_closed" : actionOf(decision),
     bytes: byHead.kind === "read" && body.kind === "whole" ? body.bytes.length : 0,
     dialect: dialect?.id ?? "none",
     route: head.route,
     digest: deps.policies.digest,
   } as const;
   const durable = await ledger.decide(facts, "unseen");
-  const { verdict, cause } = decision;
+  const { verdict } = decision;
   const { id } = ledger;
-  if (durable && verdict.kind === "allow") {
-    return { kind: "pass", id, reason: cause, removeHeaders: upstreamEdits(head).remove };
+  if (durable && !isGivenUp && verdict.kind === "allow") {
+    const { remove } = upstreamEdits(head);
+    return { kind: "pass", id, reason: decision.cause, removeHeaders: remove };
   }
-  const reason = durable && verdict.kind !== "allow" ? verdict.reason : "audit_unavailable";
+  const found = verdict.kind === "allow" ? judged.cause : verdict.reason;
+  const reason = durable && found !== undefined ? found : "audit_unavailable";
   const word = durable && verdict.kind === "ask" ? "ask" : "deny";
   return { kind: "refuse", id, decision: word, reason, reply: refuse(reason, id, dialect) };
 }
@@ -82,7 +95,7 @@ export async function passGate(request: GateRequest, deps: GateDeps): Promise<Ga
 async function judgeBody(
   { head, body }: GateRequest,
   { dialect, policy }: { readonly dialect: Dialect | undefined; readonly policy: EffectivePolicy },
-  { policies, clock }: GateDeps,
+  { policies, clock, signal }: Required<Pick<RequestInput, "policies" | "clock" | "signal">>,
 ): Promise<RequestDecision> {
   const { route, identity } = head;
   const path = pathOf(head.path);
@@ -94,8 +107,10 @@ async function judgeBody(
       return unread("body_not_shown", policy);
     case "partial":
       return unread("body_too_large", policy);
-    case "whole":
-      return judgeRequest({ dialect, policies, route, path, identity, bytes: body.bytes, clock });
+    case "whole": {
+      const { bytes } = body;
+      return judgeRequest({ dialect, policies, route, path, identity, bytes, clock, signal });
+    }
   }
 }
 

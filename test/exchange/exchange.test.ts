@@ -1,21 +1,15 @@
 /** Causes, outcomes and records of single exchanges, through the real stream handler. */
 import assert from "node:assert/strict";
 import { policySet, policyWith, runSession, type Session } from "../envoy/ext-proc/session.ts";
+import { ANSWER, CHAT, HELLO } from "./chat.ts";
 
-const CHAT = "/v1/chat/completions";
-const hello = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hello" }] });
-const answer = JSON.stringify({
-  id: "x",
-  model: "m",
-  choices: [{ index: 0, message: { role: "assistant", content: "Hi." }, finish_reason: "stop" }],
-});
 const plain = policyWith("{ingress: {passThrough: ['GET /v1/models']}}");
 const post = (body: string | Uint8Array, headers: Record<string, string> = {}, path = CHAT) => ({
   path,
   body,
   headers,
 });
-const json = { chunks: [answer] };
+const json = { chunks: [ANSWER] };
 
 type Row = {
   readonly cause: string;
@@ -31,16 +25,16 @@ const rows: readonly Row[] = [
   { cause: "malformed_json", status: 400, request: post('{"model":') },
   { cause: "malformed_json", status: 400, request: post(Buffer.from([0x7b, 0xff, 0x7d])) },
   { cause: "duplicate_key", status: 400, request: post('{"model":"a","mod\\u0065l":"b"}') },
-  { cause: "trailing_data", status: 400, request: post(`${hello} {}`) },
+  { cause: "trailing_data", status: 400, request: post(`${HELLO} {}`) },
   { cause: "unknown_shape", status: 400, request: post("[]") },
-  { cause: "unknown_shape", status: 400, request: post(hello, {}, "/v1/other") },
+  { cause: "unknown_shape", status: 400, request: post(HELLO, {}, "/v1/other") },
   { cause: "unknown_shape", status: 400, request: { path: CHAT } },
   {
     cause: "unsupported_media_type",
     status: 415,
-    request: post(hello, { "content-type": "text/plain" }),
+    request: post(HELLO, { "content-type": "text/plain" }),
   },
-  { cause: "encoded_body", status: 415, request: post(hello, { "content-encoding": "gzip" }) },
+  { cause: "encoded_body", status: 415, request: post(HELLO, { "content-encoding": "gzip" }) },
   {
     cause: "upgrade_refused",
     status: 403,
@@ -49,13 +43,13 @@ const rows: readonly Row[] = [
   {
     cause: "body_too_large",
     status: 413,
-    request: post(hello.replace("Hello", "x".repeat(2_000))),
+    request: post(HELLO.replace("Hello", "x".repeat(2_000))),
     policies: small,
   },
   {
     cause: "body_too_large",
     status: 413,
-    request: post(hello, { "content-length": "2048" }),
+    request: post(HELLO, { "content-length": "2048" }),
     policies: small,
   },
   {
@@ -74,13 +68,13 @@ const rows: readonly Row[] = [
   {
     cause: "no_policy",
     status: 403,
-    request: post(hello),
+    request: post(HELLO),
     policies: policyWith("{selector: {routes: [other]}}"),
   },
   {
     cause: "no_policy",
     status: 403,
-    request: post(hello),
+    request: post(HELLO),
     policies: policyWith("{selector: {models: [other]}}"),
   },
 ];
@@ -119,7 +113,7 @@ describe("an exchange that cannot be judged", () => {
   });
 
   it("is refused with 503 and retry-after when the log does not take the decision", async () => {
-    const seen = await runSession({ policies: plain, request: post(hello), durable: () => false });
+    const seen = await runSession({ policies: plain, request: post(HELLO), durable: () => false });
     assert.equal(seen.upstream, undefined);
     assert.equal(seen.client.status, 503);
     assert.equal(seen.client.headers["retry-after"], "1");
@@ -128,7 +122,7 @@ describe("an exchange that cannot be judged", () => {
 
   it("keeps the answer back when the log does not take the outcome", async () => {
     const durable = ({ type }: { type: string }) => type !== "response.outcome";
-    const session = { policies: plain, request: post(hello), response: json, durable };
+    const session = { policies: plain, request: post(HELLO), response: json, durable };
     const whole = await runSession(session);
     assert.equal(whole.client.status, 503);
     assert.ok(!whole.client.body.includes("Hi."));
@@ -144,7 +138,7 @@ describe("an exchange that cannot be judged", () => {
 
 describe("an exchange that Limen cannot take on", () => {
   it("is refused with 503 overloaded and both records", async () => {
-    const seen = await runSession({ policies: plain, request: post(hello), closed: "overloaded" });
+    const seen = await runSession({ policies: plain, request: post(HELLO), closed: "overloaded" });
     assert.equal(seen.upstream, undefined);
     assert.equal(seen.client.status, 503);
     assert.equal(JSON.parse(seen.client.body).error.code, "overloaded");
@@ -166,14 +160,14 @@ describe("an exchange that Limen cannot take on", () => {
   });
 
   for (const [control, body] of [
-    ["ingress", answer],
-    ["egress", answer],
+    ["ingress", ANSWER],
+    ["egress", ANSWER],
   ] as const) {
     it(`fails closed with detector_error when ${control} has a defect`, async () => {
       const policies = broken(control);
       const seen = await runSession({
         policies,
-        request: post(hello),
+        request: post(HELLO),
         response: { chunks: [body] },
       });
       assert.equal(seen.client.status, 403);
@@ -186,7 +180,7 @@ describe("an exchange that Limen cannot take on", () => {
   it("ends a stream with the error event when egress has a defect", async () => {
     const frame = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "Hi" } }] })}\n\n`;
     const response = { headers: { "content-type": "text/event-stream" }, chunks: [frame] };
-    const seen = await runSession({ policies: broken("egress"), request: post(hello), response });
+    const seen = await runSession({ policies: broken("egress"), request: post(HELLO), response });
     assert.ok(seen.client.body.includes("detector_error"));
     assert.ok(!seen.client.body.includes("Hi"));
   });
@@ -194,11 +188,11 @@ describe("an exchange that Limen cannot take on", () => {
 
 describe("a response", () => {
   const respond = (response: Session["response"], policies = plain) =>
-    runSession({ policies, request: post(hello), ...(response && { response }) });
+    runSession({ policies, request: post(HELLO), ...(response && { response }) });
 
   it("that is clean keeps every byte and names the decision", async () => {
     const seen = await respond(json);
-    assert.equal(seen.client.body, answer);
+    assert.equal(seen.client.body, ANSWER);
     assert.equal(seen.client.headers["x-limen-decision"], "allow");
     assert.equal(seen.client.headers["x-limen-decision-id"], seen.decisions[0]?.id);
     assert.equal(seen.outcomes[0]?.verdict.action, "allowed");
@@ -230,7 +224,7 @@ describe("a response", () => {
     ["an encoding", { "content-encoding": "br" }, "encoded_body", 415],
   ] as const) {
     it(`with ${why} is refused before its headers leave`, async () => {
-      const seen = await respond({ headers, chunks: [answer] });
+      const seen = await respond({ headers, chunks: [ANSWER] });
       assert.equal(seen.client.status, status);
       assert.equal(JSON.parse(seen.client.body).error.code, cause);
       assert.equal(seen.outcomes[0]?.verdict.action, "failed_closed");
@@ -238,7 +232,7 @@ describe("a response", () => {
   }
 
   it("that is not the API's shape is refused", async () => {
-    const seen = await respond({ chunks: ['{"hello":"world"}'] });
+    const seen = await respond({ chunks: ['{"HELLO":"world"}'] });
     assert.equal(seen.client.status, 400);
     assert.equal(JSON.parse(seen.client.body).error.code, "unknown_shape");
   });
@@ -276,12 +270,12 @@ describe("a request", () => {
     const headers = { "x-limen-approval": "yes", "accept-encoding": "gzip, br" };
     const seen = await runSession({
       policies: plain,
-      request: post(hello, headers),
+      request: post(HELLO, headers),
       response: json,
     });
     assert.equal(seen.upstream?.headers["x-limen-approval"], undefined);
     assert.equal(seen.upstream?.headers["accept-encoding"], "identity");
-    assert.equal(seen.upstream?.body, hello);
+    assert.equal(seen.upstream?.body, HELLO);
   });
 
   it("changes only where a secret stood, and announces its new length", async () => {

@@ -1,26 +1,14 @@
 /** The two records of an exchange whose directions do not wait for each other, over a log that is slow or fails. */
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/cli/clock.ts";
-import { NOBODY } from "../../src/core/identity.ts";
 import { type AuditRecord, RULES_ALONE } from "../../src/core/record.ts";
 import { Exchange } from "../../src/exchange/exchange.ts";
 import { holdOf } from "../../src/exchange/hold-budget.ts";
-import type { BodyMode, RequestHead, ResponseHead } from "../../src/exchange/http.ts";
+import type { BodyMode, ResponseHead } from "../../src/exchange/http.ts";
 import { policyWith } from "../envoy/ext-proc/session.ts";
+import { BODY, HEAD, turn } from "./chat.ts";
 
 const policies = policyWith("{}");
-const head: RequestHead = {
-  method: "POST",
-  path: "/v1/chat/completions",
-  headers: new Map([["content-type", "application/json"]]),
-  route: "llm-main",
-  identity: NOBODY,
-  endOfStream: false,
-};
-const body = {
-  bytes: Buffer.from(JSON.stringify({ model: "m", messages: [{ role: "user", content: "x" }] })),
-  endOfStream: true,
-};
 const early: ResponseHead = {
   status: 200,
   headers: new Map([["content-type", "text/event-stream"]]),
@@ -67,15 +55,14 @@ const willing = (): { readonly records: AuditRecord[]; append: Log["append"] } =
     },
   };
 };
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("a response that comes while the request's decision is on its way to the log", () => {
   for (const durable of [true, false]) {
     it(`waits for it, and ${durable ? "passes when it is durable" : "goes nowhere when it is not"}`, async () => {
       const log = new Log();
       const exchange = exchangeOver(log, "streamed");
-      await exchange.requestHeaders(head);
-      const request = exchange.requestBody(body);
+      await exchange.requestHeaders(HEAD);
+      const request = exchange.requestBody(BODY);
       await turn(); // judged, and not yet durable
       let answered = false;
       const response = exchange.responseHeaders(early).then((reply) => {
@@ -105,7 +92,7 @@ describe("a response to a request whose body was never shown", () => {
   it("is refused where the proxy buffers, and both records say so", async () => {
     const log = willing();
     const exchange = exchangeOver(log, "buffered");
-    await exchange.requestHeaders(head);
+    await exchange.requestHeaders(HEAD);
     const reply = await exchange.responseHeaders(early);
     assert.equal(reply.kind === "refuse" && reply.reply.details, "limen_body_not_shown");
     await exchange.close();
@@ -119,7 +106,7 @@ describe("a response to a request whose body was never shown", () => {
   it("passes where headers leave first, and is judged", async () => {
     const log = willing();
     const exchange = exchangeOver(log, "streamed");
-    await exchange.requestHeaders(head);
+    await exchange.requestHeaders(HEAD);
     const reply = await exchange.responseHeaders(early);
     assert.equal(reply.kind === "pass" && reply.reading, "live");
   });

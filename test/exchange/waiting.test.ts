@@ -12,20 +12,13 @@ import { processStream } from "../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../src/exchange/exchange.ts";
 import { passGate } from "../../src/exchange/gate.ts";
 import { holdOf } from "../../src/exchange/hold-budget.ts";
-import type { BodyMode, RequestHead } from "../../src/exchange/http.ts";
+import type { BodyMode } from "../../src/exchange/http.ts";
 import { scopeOf } from "../../src/exchange/scope.ts";
 import { judgedBy, policyWith, runSession, type Session } from "../envoy/ext-proc/session.ts";
 import { NO_TRUST } from "../envoy/trust.ts";
+import { ANSWER, BODY, CHAT, HEAD, HELLO, Held, LOCAL_504, turn } from "./chat.ts";
 
-const CHAT = "/v1/chat/completions";
-const hello = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hello" }] });
-const answer = JSON.stringify({
-  id: "x",
-  model: "m",
-  choices: [{ index: 0, message: { role: "assistant", content: "Hi." }, finish_reason: "stop" }],
-});
 const open = policyWith("{failure: {detectorTimeout: allow}}");
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** `Hello` of the request becomes `Hi`. */
 const MUTATE: Verdict = {
@@ -43,8 +36,8 @@ const judging = (policies: PolicySet, judgement: Partial<RequestJudgement>): Pol
 const run = (policies: PolicySet, request: Partial<Session["request"]> = {}) =>
   runSession({
     policies,
-    request: { path: CHAT, body: hello, ...request },
-    response: { chunks: [answer] },
+    request: { path: CHAT, body: HELLO, ...request },
+    response: { chunks: [ANSWER] },
   });
 
 describe("a request that could not be judged in full", () => {
@@ -81,14 +74,14 @@ describe("a request that could not be judged in full", () => {
       "{failure: {detectorTimeout: allow}, action: {rules: [], definitions: {unlisted: deny}}}",
     );
     const tools = [{ type: "function", function: { name: "send", parameters: {} } }];
-    const body = JSON.stringify({ ...JSON.parse(hello), tools });
+    const body = JSON.stringify({ ...JSON.parse(HELLO), tools });
     const seen = await run(judging(policies, { cause: "detector_timeout" }), { body });
     assert.equal(JSON.parse(seen.client.body).error.code, "action_denied");
   });
 
   it("passes where the policy opens the cause, on record as a failure that opened", async () => {
     const seen = await run(judging(open, { cause: "detector_timeout" }));
-    assert.equal(seen.upstream?.body, hello);
+    assert.equal(seen.upstream?.body, HELLO);
     const [decision] = seen.decisions;
     assert.deepEqual(decision?.verdict, {
       decision: "error",
@@ -106,16 +99,16 @@ describe("a request that could not be judged in full", () => {
     const found = { verdict: MUTATE, cause: "detector_timeout" } as const;
     for (const [request, verdict] of [
       [{}, found],
-      [{ body: gzipSync(hello), headers: { "content-encoding": "gzip" } }, found],
+      [{ body: gzipSync(HELLO), headers: { "content-encoding": "gzip" } }, found],
     ] as const) {
       const { upstream, decisions } = await run(judging(open, verdict), request);
-      assert.equal(upstream?.body, hello.replace("Hello", "Hi"));
+      assert.equal(upstream?.body, HELLO.replace("Hello", "Hi"));
       assert.equal(upstream?.headers["content-encoding"], undefined);
       assert.equal(decisions[0]?.verdict.action, "failed_open");
     }
-    const request = { body: gzipSync(hello), headers: { "content-encoding": "gzip" } };
+    const request = { body: gzipSync(HELLO), headers: { "content-encoding": "gzip" } };
     const clean = await run(judging(open, { cause: "detector_timeout" }), request);
-    assert.equal(clean.upstream?.body, hello);
+    assert.equal(clean.upstream?.body, HELLO);
     assert.equal(clean.upstream?.headers["content-encoding"], undefined);
   });
 
@@ -127,46 +120,10 @@ describe("a request that could not be judged in full", () => {
   });
 });
 
-/** A control that judges when the test says so. */
-class Held {
-  readonly contexts: JudgeContext[] = [];
-  #asked: () => void = () => {};
-  #answer: (judgement: RequestJudgement) => void = () => {};
-  readonly #arrived = new Promise<void>((resolve) => {
-    this.#asked = resolve;
-  });
-  readonly #judgement = new Promise<RequestJudgement>((resolve) => {
-    this.#answer = resolve;
-  });
-
-  readonly policies = (policies: PolicySet): PolicySet =>
-    judgedBy(policies, (_request, context) => {
-      this.contexts.push(context);
-      this.#asked();
-      return this.#judgement;
-    });
-
-  /** Resolves when a request waits for its verdict. */
-  get arrival(): Promise<void> {
-    return this.#arrived;
-  }
-
-  answer(judgement: Partial<RequestJudgement> = {}): void {
-    this.#answer({ verdict: ALLOW, findings: [], ...judgement });
-  }
-}
-
-const head: RequestHead = {
-  method: "POST",
-  path: CHAT,
-  headers: new Map([["content-type", "application/json"]]),
-  route: "llm",
-  identity: NOBODY,
-  endOfStream: false,
-};
-
-const GZIP = new Map([...head.headers, ["content-encoding", "gzip"]]);
+const GZIP = new Map([...HEAD.headers, ["content-encoding", "gzip"]]);
 const HOLD_BYTES = 2 ** 20;
+const SHOWN = { kind: "whole", bytes: BODY.bytes } as const;
+const WAITED_FOR = new AbortController().signal;
 
 function exchangeOf(policies: PolicySet, request: BodyMode = "buffered") {
   const records: AuditRecord[] = [];
@@ -189,20 +146,25 @@ function exchangeOf(policies: PolicySet, request: BodyMode = "buffered") {
   const modes = { request, response: "buffered" } as const;
   return { records, hold, deps, open: () => new Exchange({ ...deps, modes }) };
 }
+/** Asked for a verdict, which has not come yet. */
+async function asked(policies: PolicySet, request: BodyMode = "buffered") {
+  const held = new Held();
+  const { open: begin, ...rest } = exchangeOf(held.policies(policies), request);
+  const exchange = begin();
+  await exchange.requestHeaders(HEAD);
+  const body = exchange.requestBody(BODY);
+  await held.arrival;
+  return { ...rest, held, exchange, body };
+}
+
 const words = (records: readonly AuditRecord[]) =>
   records.map((one) => "verdict" in one && [one.type, one.verdict.action]);
 
 describe("while a request waits for its verdict", () => {
   it("Envoy may answer by itself: the verdict comes too late and changes nothing", async () => {
     for (const late of [ALLOW, MUTATE, DENY]) {
-      const held = new Held();
-      const { records, open: begin } = exchangeOf(held.policies(open));
-      const exchange = begin();
-      await exchange.requestHeaders(head);
-      const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
-      await held.arrival;
-      const local = { status: 504, headers: new Map(), endOfStream: true, local: true };
-      assert.equal((await exchange.responseHeaders(local)).kind, "pass");
+      const { held, exchange, body, records } = await asked(open);
+      assert.equal((await exchange.responseHeaders(LOCAL_504)).kind, "pass");
       held.answer({ verdict: late });
       assert.equal((await body).kind, "withhold");
       await exchange.close();
@@ -214,12 +176,7 @@ describe("while a request waits for its verdict", () => {
   });
 
   it("an upstream that answers before it is refused, where headers leave first", async () => {
-    const held = new Held();
-    const { records, open: begin } = exchangeOf(held.policies(open), "streamed");
-    const exchange = begin();
-    await exchange.requestHeaders(head);
-    const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
-    await held.arrival;
+    const { held, exchange, body, records } = await asked(open, "streamed");
     const headers = new Map([["content-type", "application/json"]]);
     const early = { status: 200, headers, endOfStream: false, local: false };
     await exchange.responseHeaders(early);
@@ -251,7 +208,7 @@ describe("while a request waits for its verdict", () => {
       };
       yield {
         request: "request_body",
-        request_body: { body: Buffer.from(hello), end_of_stream: true },
+        request_body: { body: BODY.bytes, end_of_stream: true },
       };
       await held.arrival;
       sent.length = 0;
@@ -284,7 +241,6 @@ describe("while a request waits for its verdict", () => {
 
   it("nobody may want it any more: its control hears of it, and its record says that it broke off", async () => {
     const timedOut = { cause: "detector_timeout" } as const;
-    const local = { status: 504, headers: new Map(), endOfStream: true, local: true };
     for (const { leaves, judgement, want } of [
       {
         leaves: async (exchange: Exchange) => exchange.giveUp(),
@@ -297,17 +253,12 @@ describe("while a request waits for its verdict", () => {
         want: ["request.decision", "denied", "detector_timeout"],
       },
       {
-        leaves: (exchange: Exchange) => exchange.responseHeaders(local),
+        leaves: (exchange: Exchange) => exchange.responseHeaders(LOCAL_504),
         judgement: timedOut,
         want: ["request.decision", "local_reply", "local_reply"],
       },
     ]) {
-      const held = new Held();
-      const { records, open: begin } = exchangeOf(held.policies(open));
-      const exchange = begin();
-      await exchange.requestHeaders(head);
-      const body = exchange.requestBody({ bytes: Buffer.from(hello), endOfStream: true });
-      await held.arrival;
+      const { held, exchange, body, records } = await asked(open);
       const signal = held.contexts[0]?.signal;
       assert.equal(signal?.aborted, false);
       await leaves(exchange);
@@ -338,11 +289,11 @@ describe("while a request waits for its verdict", () => {
     const held = new Held();
     const { hold, open: begin } = exchangeOf(held.policies(open));
     const exchange = begin();
-    await exchange.requestHeaders({ ...head, headers: GZIP });
-    const bytes = gzipSync(hello);
+    await exchange.requestHeaders({ ...HEAD, headers: GZIP });
+    const bytes = gzipSync(HELLO);
     const body = exchange.requestBody({ bytes, endOfStream: true });
     await held.arrival;
-    hold.bodies.change(HOLD_BYTES - bytes.length - hello.length);
+    hold.bodies.change(HOLD_BYTES - bytes.length - HELLO.length);
     assert.equal(hold.bodies.isExceeded, false);
     hold.bodies.change(1);
     assert.equal(hold.bodies.isExceeded, true);
@@ -357,8 +308,8 @@ describe("a small body that decodes to more than all bodies may hold", () => {
     const held = new Held();
     const { hold, open: begin } = exchangeOf(held.policies(open));
     const exchange = begin();
-    await exchange.requestHeaders({ ...head, headers: GZIP });
-    const bytes = gzipSync(`${hello}${" ".repeat(HOLD_BYTES)}`);
+    await exchange.requestHeaders({ ...HEAD, headers: GZIP });
+    const bytes = gzipSync(`${HELLO}${" ".repeat(HOLD_BYTES)}`);
     const reply = await exchange.requestBody({ bytes, endOfStream: true });
     assert.equal(reply.kind === "refuse" && reply.reply.details, "limen_overloaded");
     assert.deepEqual(held.contexts, []);
@@ -377,8 +328,7 @@ describe("what a request is judged with", () => {
     held.answer();
     const { deps } = exchangeOf(held.policies(policyWith(spec)));
     const identity = new Identity({ ...NOBODY.reveal(), ...said });
-    const body = { kind: "whole", bytes: Buffer.from(hello) } as const;
-    await passGate({ head: { ...head, identity }, body }, { ...deps, clock });
+    await passGate({ head: { ...HEAD, identity }, body: SHOWN }, { ...deps, clock }, WAITED_FOR);
     return held.contexts[0];
   };
 
@@ -418,8 +368,7 @@ describe("what a request is judged with", () => {
 describe("a gate, whose request waits", () => {
   const judged = async (judgement: Partial<RequestJudgement>, policies = policyWith("{}")) => {
     const { deps, records } = exchangeOf(judging(policies, judgement));
-    const body = { kind: "whole", bytes: Buffer.from(hello) } as const;
-    return { reply: await passGate({ head, body }, deps), records };
+    return { reply: await passGate({ head: HEAD, body: SHOWN }, deps, WAITED_FOR), records };
   };
 
   it("refuses what it cannot judge in time, and what it would have to change", async () => {
@@ -430,6 +379,28 @@ describe("a gate, whose request waits", () => {
     }
     const { reply } = await judged({ verdict: MUTATE });
     assert.equal(reply.kind === "refuse" && reply.reason, "injection_detected");
+  });
+
+  it("never passes what nobody waits for and was not judged in full, also where the cause is open", async () => {
+    for (const [judgement, action] of [
+      [{ cause: "detector_timeout" }, "failed_closed"],
+      [{ verdict: MUTATE, cause: "detector_timeout" }, "failed_closed"],
+      [{ verdict: DENY, cause: "detector_timeout" }, "denied"], // found before it was given up
+      [{}, "allowed"], // judged in full before it was
+    ] as const) {
+      const held = new Held();
+      const { deps, records } = exchangeOf(held.policies(open));
+      const gone = new AbortController();
+      const reply = passGate({ head: HEAD, body: SHOWN }, deps, gone.signal);
+      await held.arrival;
+      gone.abort();
+      held.answer(judgement);
+      assert.equal((await reply).kind, action === "allowed" ? "pass" : "refuse");
+      assert.deepEqual(words(records), [
+        ["request.decision", action],
+        ["response.outcome", action],
+      ]);
+    }
   });
 
   it("passes it where the policy opens the cause, but nothing that was found with it", async () => {

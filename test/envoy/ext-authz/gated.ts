@@ -10,7 +10,7 @@ import {
 } from "../../../src/core/record.ts";
 import { decodeCheck } from "../../../src/envoy/ext-authz/check.ts";
 import { encodeReply } from "../../../src/envoy/ext-authz/encode.ts";
-import { passGate } from "../../../src/exchange/gate.ts";
+import { type GateDeps, passGate } from "../../../src/exchange/gate.ts";
 import { NO_TRUST } from "../trust.ts";
 import { serialize, throughWire } from "./readings.ts";
 import { readReply } from "./second-decoder.ts";
@@ -79,7 +79,7 @@ export async function gated(
 ): Promise<Gated> {
   const commits: (readonly AuditRecord[])[] = [];
   const recorded: AuditRecord[] = [];
-  const reply = await passGate(decodeCheck(throughWire(check), NO_TRUST), {
+  const deps = {
     policies,
     clock: systemClock(),
     recorder: {
@@ -91,7 +91,12 @@ export async function gated(
     detector: RULES_ALONE,
     recorded: (record) => recorded.push(record),
     closed: options.closed,
-  });
+  } satisfies GateDeps;
+  const reply = await passGate(
+    decodeCheck(throughWire(check), NO_TRUST),
+    deps,
+    new AbortController().signal,
+  );
   const records = commits.flat();
   const decisions = records.filter((record) => record.type === "request.decision");
   const outcomes = records.filter((record) => record.type === "response.outcome");

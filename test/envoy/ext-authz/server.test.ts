@@ -15,7 +15,8 @@ import type { PolicySet } from "../../../src/core/policy.ts";
 import { type AuditRecord, type Recorder, RULES_ALONE } from "../../../src/core/record.ts";
 import { authorization, EXT_AUTHZ_SERVICE } from "../../../src/envoy/proto.ts";
 import { BoundaryServer } from "../../../src/envoy/server.ts";
-import { judgedBy, policyWith } from "../ext-proc/session.ts";
+import { Held } from "../../exchange/chat.ts";
+import { policyWith } from "../ext-proc/session.ts";
 import { NO_TRUST } from "../trust.ts";
 import { chat, checkOf, codeOf, JSON_TYPE, type Reply } from "./gated.ts";
 import { readReply } from "./second-decoder.ts";
@@ -140,18 +141,6 @@ class Place {
   }
 }
 
-/** Policies whose verdict on a request waits for the test. */
-function slowly() {
-  const judging = Promise.withResolvers<void>();
-  const verdict = Promise.withResolvers<void>();
-  const waiting = judgedBy(policies, async (request, context, own) => {
-    judging.resolve();
-    await verdict.promise;
-    return own.judgeRequest(request, context);
-  });
-  return { judging, verdict, waiting };
-}
-
 describe("the server, asked for a check", () => {
   let place: Place;
   afterEach(async () => {
@@ -216,6 +205,39 @@ describe("the server, asked for a check", () => {
     assert.deepEqual(place.failures, []);
   });
 
+  it("tells the control of a client that has gone, and records that it broke off", async () => {
+    const held = new Held();
+    place = await new Place({ policies: held.policies(policies) }).open();
+    const { call, answer } = place.check(HELLO);
+    await held.arrival;
+    const signal = held.contexts[0]?.signal;
+    assert.equal(signal?.aborted, false);
+    call.cancel();
+    await new Promise((resolve) => signal?.addEventListener("abort", resolve));
+    held.answer({ cause: "detector_timeout" });
+    assert.equal((await answer).code, Code.CANCELLED);
+    await place.close();
+    const [decision, outcome, ...more] = place.log.records;
+    assert.ok(decision?.type === "request.decision" && outcome?.type === "response.outcome");
+    assert.deepEqual(decision.verdict, { decision: "error", action: "failed_closed" });
+    assert.deepEqual(decision.coverage.request, { state: "none", cause: "aborted" });
+    assert.deepEqual(outcome.verdict, decision.verdict);
+    assert.deepEqual([more, place.failures], [[], []]);
+  });
+
+  it("tells the control of a check that was late, and takes its later word for nothing", async () => {
+    const held = new Held();
+    place = await new Place({ policies: held.policies(policies), replyDeadlineMs: 30 }).open();
+    const { code } = await place.check(HELLO).answer;
+    assert.deepEqual([code, held.contexts[0]?.signal?.aborted], [Code.UNAVAILABLE, true]);
+    held.answer({ cause: "detector_timeout" });
+    await place.close();
+    const [decision] = place.log.records;
+    assert.ok(decision?.type === "request.decision");
+    assert.equal(decision.coverage.request.cause, "aborted");
+    assert.equal(place.failures.length, 1);
+  });
+
   it("fails a check whose records do not come in time, and never lets it pass", async () => {
     place = await new Place({ replyDeadlineMs: 30 }).open();
     place.log.hold();
@@ -240,27 +262,27 @@ describe("the server, asked for a check", () => {
   });
 
   it("waits in a drain for a check whose verdict takes its time", async () => {
-    const { judging, verdict, waiting } = slowly();
-    place = await new Place({ policies: waiting }).open();
+    const held = new Held();
+    place = await new Place({ policies: held.policies(policies) }).open();
     const { answer } = place.check(HELLO);
-    await judging.promise;
+    await held.arrival;
     const drained = place.server.drain(DRAIN_MS);
     assert.equal(await place.health(), "NOT_SERVING");
     assert.deepEqual([place.server.open, place.log.records.length], [1, 0]);
-    verdict.resolve();
+    held.answer();
     assert.deepEqual((await answer).reply?.status, { code: 0 });
     await drained;
     assert.equal(place.log.records.length, 2);
   });
 
   it("counts the bodies of all checks that wait, and takes on no more than it may hold", async () => {
-    const { judging, verdict, waiting } = slowly();
-    place = await new Place({ policies: waiting, maxHeldBytes: 3_000 }).open();
+    const held = new Held();
+    place = await new Place({ policies: held.policies(policies), maxHeldBytes: 3_000 }).open();
     const large = checkOf({ headers: [JSON_TYPE], body: chat("hello ".repeat(300)) });
     const first = place.check(large).answer;
-    await judging.promise;
+    await held.arrival;
     assert.equal(codeOf((await place.check(large).answer).reply ?? {}), "overloaded");
-    verdict.resolve();
+    held.answer();
     assert.deepEqual((await first).reply?.status, { code: 0 });
     assert.deepEqual((await place.check(large).answer).reply?.status, { code: 0 });
   });
