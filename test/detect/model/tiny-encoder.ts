@@ -112,7 +112,6 @@ const second = (): Buffer =>
     node("Concat", ["direct", "slot", "slot"], "late", [whole("axis", 1)]),
     constant("one", [], BigInt64Array.of(1n)),
     constant("small", [], Float32Array.of(1 / 16_000)),
-    IDS,
     tensor(11, ["vectors", FLOAT], ["w", "t", "v"]),
     tensor(12, ["late", FLOAT], ["w", "h"]),
   ]);
