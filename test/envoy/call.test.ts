@@ -150,6 +150,30 @@ describe("a unary call", () => {
     assert.deepEqual([seen.replies, seen.failures.length], [[], 1]);
   });
 
+  it("has told its answer that nobody waits when others hear that it was late", async () => {
+    const told: boolean[] = [];
+    const handler = (asked: Ask, reply: Reply): void => {
+      const { promise: heard, resolve } = Promise.withResolvers<AbortSignal>();
+      serveUnary(asked, reply, {
+        answer: (_, gone) => {
+          resolve(gone);
+          return new Promise(() => {});
+        },
+        clock: {
+          ...systemClock(),
+          after: (_, late) => {
+            void heard.then(late); // at once, while the peer is still there
+            return () => {};
+          },
+        },
+        deadlineMs: 1,
+        failed: () => void heard.then((gone) => told.push(gone.aborted)),
+      });
+    };
+    assert.equal((await askOf(handler)).code, Code.UNAVAILABLE);
+    assert.deepEqual(told, [true]);
+  });
+
   it("ends what it began when the peer has gone, and says nothing of it", async () => {
     const begun = latch();
     const gone = latch();
