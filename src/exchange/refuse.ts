@@ -4,6 +4,7 @@ import type { Reason } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { refusalBody, refusalStatus } from "../llm/refusal.ts";
 import type { LocalReply } from "./http.ts";
+import { said } from "./said.ts";
 
 /** When a 503 asks to come back, in seconds. */
 const RETRY_AFTER = "1";
@@ -20,8 +21,7 @@ export function refuse(
     body: dialect?.refusalBody(refusal) ?? refusalBody(refusal),
     headers: [
       ["content-type", "application/json"],
-      ["x-limen-decision", reason === "approval_required" ? "ask" : "deny"],
-      ["x-limen-decision-id", decisionId],
+      ...said(reason === "approval_required" ? "ask" : "deny", decisionId),
       ...(status === 503 ? ([["retry-after", RETRY_AFTER]] as const) : []),
     ],
     details: `limen_${reason}`,

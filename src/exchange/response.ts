@@ -34,6 +34,7 @@ import { LiveResponse } from "./live.ts";
 import { liveAction, liveFacts, refusedAction, unreadBy, wholeFacts } from "./outcome.ts";
 import { refuse } from "./refuse.ts";
 import { guarded, type RequestDecision } from "./request.ts";
+import { decided, said, type Word } from "./said.ts";
 
 export type ResponseContext = {
   readonly ledger: Ledger;
@@ -113,7 +114,8 @@ export class ResponseSide {
       case "unreadable_error": {
         const body = new Assembly(this.#bodyLimit(), this.#context.hold.bodies);
         this.#state = { kind: "whole", dialect, form: kind, coding: codingOf(head.headers), body };
-        return { kind: "pass", edits: this.#answerEdits(), reading: "whole" };
+        const word = mode === "streamed" ? "pending" : decision.verdict.kind;
+        return { kind: "pass", edits: this.#answerEdits(word), reading: "whole" };
       }
       default:
         if (this.#isOpen(kind)) return this.#passUnread(head, unreadBy(kind), "failed_open");
@@ -180,7 +182,7 @@ export class ResponseSide {
     this.#headersOut = this.#context.mode !== "duplex";
     // The length is not known any more, and Envoy keeps the header when only the mode is overridden.
     const remove = ["content-length", ...(decoder === undefined ? [] : ["content-encoding"])];
-    return { kind: "pass", edits: { ...this.#answerEdits(), remove }, reading: "live" };
+    return { kind: "pass", edits: { ...this.#answerEdits("pending"), remove }, reading: "live" };
   }
 
   /** A response that nobody reads: it is not a model's, has no body, or the policy lets it pass. */
@@ -192,7 +194,8 @@ export class ResponseSide {
     this.#state = head.endOfStream ? { kind: "ended" } : { kind: "opaque" };
     const durable = await this.#finish({ coverage, ...(action === undefined ? {} : { action }) });
     if (!durable) return { kind: "refuse", reply: this.#localReply("audit_unavailable") };
-    return { kind: "pass", edits: this.#answerEdits(), reading: "unread" };
+    const edits = this.#answerEdits(this.#context.decision.verdict.kind);
+    return { kind: "pass", edits, reading: "unread" };
   }
 
   /** @param piece the last that came of it: when it is all there is, it can pass as it came */
@@ -231,7 +234,8 @@ export class ResponseSide {
       ...(action === undefined ? {} : { action }),
     };
     const remove = coding === "identity" ? [] : ["content-encoding"];
-    return this.#release(answer.body ?? decoded.value, piece, facts, { set: [], remove });
+    const set = mutated ? [decided("mutate")] : [];
+    return this.#release(answer.body ?? decoded.value, piece, facts, { set, remove });
   }
 
   /** An error that nobody here can read keeps its status, so that clients retry it, and gets another body. */
@@ -240,7 +244,7 @@ export class ResponseSide {
     const refusal = { reason, status: this.#status, decisionId: this.#context.ledger.id } as const;
     const body = Buffer.from(dialect.refusalBody(refusal));
     const facts = { action: "provider_error", coverage: unreadBy(reason) } as const;
-    const set = [["content-type", "application/json"]] as const;
+    const set = [["content-type", "application/json"], decided("mutate")] as const;
     return this.#release(body, piece, facts, { set, remove: ["content-encoding"] });
   }
 
@@ -372,15 +376,8 @@ export class ResponseSide {
     };
   }
 
-  #answerEdits(): HeaderEdits {
-    const { decision, ledger } = this.#context;
-    return {
-      set: [
-        ["x-limen-decision", decision.verdict.kind],
-        ["x-limen-decision-id", ledger.id],
-      ],
-      remove: [],
-    };
+  #answerEdits(word: Word): HeaderEdits {
+    return { set: said(word, this.#context.ledger.id), remove: [] };
   }
 
   #localReply(reason: Reason): LocalReply {

@@ -201,6 +201,20 @@ describe("a real Envoy in every body mode", function () {
           assert.equal(stream.body, frame("Card [credit_card]. ") + LAST);
         });
 
+        it("says of an answer what is known of it when its headers leave", async () => {
+          for (const [how, word] of [
+            ["", "mutate"], // redacted
+            ["large", "allow"],
+            ["sse", "pending"],
+            ["trailers-sse", "pending"],
+            ["leak", "deny"],
+          ] as const) {
+            if (how === "large" && down === "BUFFERED") continue; // the proxy cannot hold it
+            const { headers } = await ask(url(), chat("Hello"), { "x-answer": how });
+            assert.equal(headers["x-limen-decision"], word, how);
+          }
+        });
+
         it("judges an upload that is larger than the proxy's buffer, where it is not buffered", async () => {
           const { status } = await ask(url(), large);
           if (up === "BUFFERED") {

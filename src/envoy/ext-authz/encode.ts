@@ -4,6 +4,7 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import type { GateReply } from "../../exchange/gate.ts";
+import { said } from "../../exchange/said.ts";
 
 type HeaderOption = {
   readonly header: { readonly key: string; readonly value: string };
@@ -38,18 +39,15 @@ export function encodeReply(reply: GateReply): CheckResponse {
   const { id } = reply;
   const dynamic_metadata = encodeMetadata(reply);
   switch (reply.kind) {
-    case "pass": {
-      // Over headers of the same names, which a provider could have sent.
-      const said = [header("x-limen-decision", "allow"), header("x-limen-decision-id", id)];
+    case "pass":
       return {
         status: { code: Code.OK },
         ok_response: {
           headers_to_remove: reply.removeHeaders,
-          response_headers_to_add: said,
+          response_headers_to_add: said("allow", id).map(([key, value]) => header(key, value)),
         },
         dynamic_metadata,
       };
-    }
     case "refuse": {
       const { status, headers, body } = reply.reply;
       return {
