@@ -8,6 +8,7 @@ import type { RuleId } from "../core/brand.ts";
 import { CONTEXT_UNITS } from "../core/control.ts";
 import type { FindingKind } from "../core/finding.ts";
 import type { Span } from "../core/segment.ts";
+import type { Steps } from "../core/steps.ts";
 import { literalSearch } from "./literals.ts";
 import { patternSet, Subject } from "./re2.ts";
 
@@ -70,7 +71,7 @@ const END = "\0";
 export function sweeper<R extends Row>(
   rows: readonly R[],
 ): (text: string, from: number, rest: "more" | "ended") => Sweep<R> {
-  const triggers = patternSet(rows.map(({ detector }) => detector.trigger));
+  const triggered = triggeredBy(rows);
   const prefixed = literalSearch(rows.map(({ detector }) => detector.prefixes ?? []));
   /** The beginning of a candidate does not pull its trigger yet: what an unfinished text may go on to is read. */
   const unfinished = (text: string, from: number): readonly R[] => {
@@ -81,19 +82,67 @@ export function sweeper<R extends Row>(
     const hits: Hit<R>[] = [];
     const open: (R & { start: number })[] = [];
     const whole = rest === "ended" ? text + END : text;
-    const awake =
-      rest === "more"
-        ? unfinished(text, from)
-        : triggers.matching(contextOf(text, from)).flatMap((index) => rows[index] ?? []);
+    const awake = rest === "more" ? unfinished(text, from) : triggered(contextOf(text, from));
     for (const row of awake) {
       const scan = row.detector.scan(whole, from);
       for (const span of scan.found) hits.push({ ...row, span });
       if (rest === "more" && scan.open < text.length) open.push({ ...row, start: scan.open });
     }
-    hits.sort((a, b) => a.span.start - b.span.start || b.span.end - a.span.end);
-    return { hits, open };
+    return { hits: hits.sort(byPlace), open };
   };
 }
+
+/** The hits of a whole text, in steps. */
+export function wholeSweeper<R extends Row>(
+  rows: readonly R[],
+): (text: string) => Steps<readonly Hit<R>[]> {
+  const triggered = triggeredBy(rows);
+  return function* (text) {
+    const hits: Hit<R>[] = [];
+    for (const row of triggered(new Subject(text))) {
+      yield;
+      for (const span of yield* scanInSteps(row.detector, text)) hits.push({ ...row, span });
+    }
+    return hits.sort(byPlace);
+  };
+}
+
+/** Units read in one step: longer than candidates are. */
+const STEP = 65_536;
+
+/** A whole text as a stream of pieces: what one leaves open is read again with the next. */
+function* scanInSteps(detector: Detector, text: string): Steps<readonly Span[]> {
+  const found: Span[] = [];
+  let covered = 0;
+  let size = STEP;
+  for (let from = 0; from < text.length; ) {
+    const base = Math.max(0, from - CONTEXT_UNITS);
+    const stop = Math.min(from + size, text.length);
+    const isLast = stop === text.length;
+    const piece = text.slice(base, stop);
+    const scan = detector.scan(isLast ? piece + END : piece, from - base);
+    for (const span of scan.found) {
+      const end = base + span.end;
+      if (end <= covered) continue;
+      covered = end;
+      found.push({ start: base + span.start, end });
+    }
+    const next = isLast ? stop : base + scan.open;
+    size = next > from ? STEP : 2 * size;
+    from = next;
+    yield;
+  }
+  return found;
+}
+
+/** The detectors whose triggers a text pulls. */
+function triggeredBy<R extends Row>(rows: readonly R[]): (subject: Subject) => readonly R[] {
+  const triggers = patternSet(rows.map(({ detector }) => detector.trigger));
+  return (subject) => triggers.matching(subject).flatMap((index) => rows[index] ?? []);
+}
+
+const byPlace = (a: { readonly span: Span }, b: { readonly span: Span }): number =>
+  a.span.start - b.span.start || b.span.end - a.span.end;
 
 /** A trigger may stand in the left context ("social security number: "), not further away. */
 function contextOf(text: string, from: number): Subject {

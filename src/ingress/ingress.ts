@@ -8,6 +8,7 @@ import type { RequestControl } from "../core/control.ts";
 import { globMatch } from "../core/glob.ts";
 import type { InferenceRequest } from "../core/inference.ts";
 import type { IngressSettings } from "../core/settings.ts";
+import { inTurns } from "../core/steps.ts";
 import {
   ALLOW,
   type Judged,
@@ -16,13 +17,11 @@ import {
   strictest,
   type Verdict,
 } from "../core/verdict.ts";
-import { sweeper } from "../detect/detector.ts";
-import { enforcements, findingOf, verdictOf } from "../detect/enforce.ts";
 import type { Scorer } from "../detect/scorer.ts";
 import { injectionJudge } from "./injection.ts";
+import { structuredJudge } from "./structured.ts";
 
 type Judgement = Judged<Verdict>;
-const CLEAN: Judgement = { verdict: ALLOW, findings: [] };
 
 const deny = (reason: Reason, rule: RuleId): Verdict => ({ kind: "deny", reason, rule });
 
@@ -51,25 +50,6 @@ function judgeLimits(request: InferenceRequest, settings: IngressSettings): Verd
     return deny("model_denied", ruleId("ingress.models"));
   }
   return ALLOW;
-}
-
-/** Judges personal data and credentials in one segment. */
-function structured(
-  settings: IngressSettings,
-): (text: string, index: number, signed: boolean) => Judgement {
-  const sweep = sweeper(enforcements(settings));
-  return (text, index, signed) => {
-    const { hits } = sweep(text, 0, "ended");
-    if (hits.length === 0) return CLEAN;
-    const findings = hits.map(findingOf);
-    const verdict = verdictOf(hits);
-    if (verdict.kind !== "mutate") return { verdict, findings };
-    const [first] = findings;
-    if (signed && first !== undefined)
-      return { verdict: deny(verdict.reason, first.rule), findings };
-    const redactions = verdict.redactions.map((redaction) => ({ ...redaction, segment: index }));
-    return { verdict: { ...verdict, redactions, stripTools: [] }, findings };
-  };
 }
 
 /** In order and apart in each segment: what lies in another redaction goes with it, what crosses it joins it. */
@@ -101,7 +81,7 @@ function apart(redactions: readonly Redaction[]): readonly Redaction[] {
 
 /** @param scorer the learned detector of injections; without one its rules decide alone */
 export function createIngress(settings: IngressSettings, scorer?: Scorer): RequestControl {
-  const judgeStructured = structured(settings);
+  const judgeStructured = structuredJudge(settings);
   const judgeInjection = injectionJudge(settings.injection, scorer);
   return {
     judgeRequest: async (request, context) => {
@@ -112,11 +92,9 @@ export function createIngress(settings: IngressSettings, scorer?: Scorer): Reque
         provenance,
         signed,
       }));
-      const personal = join(
-        said.map(({ text, signed }, index) => judgeStructured(text, index, signed)),
-      );
+      const personal = await inTurns(judgeStructured(said), context);
       const injection = await judgeInjection(said, context);
-      const { verdict, findings } = join([injection, personal]);
+      const { verdict, findings } = join([injection, ...personal]);
       return {
         verdict:
           verdict.kind === "mutate"

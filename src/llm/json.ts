@@ -39,9 +39,15 @@ export function decodeUtf8(bytes: Uint8Array): Result<string> {
   }
 }
 
-/** @param limits.depth how many arrays and objects may be open at once, at most `MAX_JSON_DEPTH` */
-export function parseJson(text: string, limits: { readonly depth: number }): Result<JsonNode> {
-  const parser = new Parser(text, Math.min(limits.depth, MAX_JSON_DEPTH));
+type JsonLimits = {
+  /** How many arrays and objects may be open at once, at most `MAX_JSON_DEPTH`. */
+  readonly depth: number;
+  /** Values in the text; absent: as many as it holds. */
+  readonly values?: number;
+};
+
+export function parseJson(text: string, limits: JsonLimits): Result<JsonNode> {
+  const parser = new Parser(text, limits);
   const node = parser.document();
   return node === undefined ? fail(parser.cause) : ok(node);
 }
@@ -52,11 +58,13 @@ class Parser {
   readonly #depthLimit: number;
   #at = 0;
   #depth = 0;
+  #valuesLeft: number;
   cause: Cause = "malformed_json";
 
-  constructor(text: string, depthLimit: number) {
+  constructor(text: string, { depth, values = Number.POSITIVE_INFINITY }: JsonLimits) {
     this.#text = text;
-    this.#depthLimit = depthLimit;
+    this.#depthLimit = Math.min(depth, MAX_JSON_DEPTH);
+    this.#valuesLeft = values;
   }
 
   document(): JsonNode | undefined {
@@ -82,6 +90,8 @@ class Parser {
   }
 
   #value(): JsonNode | undefined {
+    if (this.#valuesLeft === 0) return this.#refuse("limit_exceeded");
+    this.#valuesLeft -= 1;
     switch (this.#peek()) {
       case QUOTE:
         return this.#string();

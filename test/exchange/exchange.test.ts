@@ -66,6 +66,11 @@ const rows: readonly Row[] = [
     policies: small,
   },
   {
+    cause: "limit_exceeded",
+    status: 403,
+    request: post(`{"model":"m","messages":[],"x":[${"0,".repeat(131_072)}0]}`),
+  },
+  {
     cause: "no_policy",
     status: 403,
     request: post(HELLO),

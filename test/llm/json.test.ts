@@ -157,6 +157,16 @@ describe("strict JSON", () => {
       assert.equal(causeOf(`${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`, 8), want);
     });
   }
+  for (const [values, want] of [
+    [8, "ok"],
+    [9, "limit_exceeded"],
+  ] as const) {
+    it(`answers ${want} to ${values} values under a limit of 8`, () => {
+      const list = `[{"a":""}${",null".repeat(values - 3)}]`;
+      const parsed = parseJson(list, { depth: 64, values: 8 });
+      assert.equal(parsed.ok ? "ok" : parsed.cause, want);
+    });
+  }
   it("has a depth that no limit raises, so that no text can end the stack", () => {
     assert.equal(causeOf(nested(MAX_JSON_DEPTH), 1e9), "ok");
     assert.equal(causeOf(nested(MAX_JSON_DEPTH + 1), 1e9), "limit_exceeded");
