@@ -101,7 +101,7 @@ export function wholeSweeper<R extends Row>(
     const hits: Hit<R>[] = [];
     for (const row of triggered(new Subject(text))) {
       yield;
-      for (const span of yield* scanInSteps(row.detector, text)) hits.push({ ...row, span });
+      yield* scanInSteps(row, text, hits);
     }
     return hits.sort(byPlace);
   };
@@ -111,8 +111,7 @@ export function wholeSweeper<R extends Row>(
 const STEP = 65_536;
 
 /** A whole text as a stream of pieces: what one leaves open is read again with the next. */
-function* scanInSteps(detector: Detector, text: string): Steps<readonly Span[]> {
-  const found: Span[] = [];
+function* scanInSteps<R extends Row>(row: R, text: string, hits: Hit<R>[]): Steps<void> {
   let covered = 0;
   let size = STEP;
   for (let from = 0; from < text.length; ) {
@@ -120,19 +119,18 @@ function* scanInSteps(detector: Detector, text: string): Steps<readonly Span[]> 
     const stop = Math.min(from + size, text.length);
     const isLast = stop === text.length;
     const piece = text.slice(base, stop);
-    const scan = detector.scan(isLast ? piece + END : piece, from - base);
+    const scan = row.detector.scan(isLast ? piece + END : piece, from - base);
     for (const span of scan.found) {
       const end = base + span.end;
       if (end <= covered) continue;
       covered = end;
-      found.push({ start: base + span.start, end });
+      hits.push({ ...row, span: { start: base + span.start, end } });
     }
     const next = isLast ? stop : base + scan.open;
     size = next > from ? STEP : 2 * size;
     from = next;
     yield;
   }
-  return found;
 }
 
 /** The detectors whose triggers a text pulls. */

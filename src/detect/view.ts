@@ -27,15 +27,18 @@ export const through = (outer: View, inner: View): View => ({
   toSource: (span) => outer.toSource(inner.toSource(span)),
 });
 
-/** Where a piece begins in the view and in the source. `whole`: it was replaced, so only all of it is meant. */
-type Piece = { readonly at: number; readonly source: number; readonly whole: boolean };
+/** Texts that are joined at once: millions that live until the end cost the collector more than they cost us. */
+const JOINED = 4_096;
 
 /** Builds a view from left to right: what is not replaced is kept. Memory grows with replacements, not with text. */
 export class ViewBuilder {
   readonly #source: string;
-  readonly #texts: string[] = [];
-  /** Ascending in both offsets. */
-  readonly #pieces: Piece[] = [{ at: 0, source: 0, whole: false }];
+  #texts: string[] = [];
+  readonly #blocks: string[] = [];
+  /** Where pieces begin in the view, ascending, and what they stand for. */
+  readonly #starts: number[] = [0];
+  /** Where each begins in the source; the complement (`~`) of that when it was replaced, and only all of it is meant. */
+  readonly #sources: number[] = [0];
   #length = 0;
   #copied = 0;
   #invisible = 0;
@@ -49,19 +52,18 @@ export class ViewBuilder {
     this.#keep(start);
     if (text === "") this.#invisible += 1;
     else {
-      this.#pieces.push({ at: this.#length, source: start, whole: true });
-      this.#texts.push(text);
-      this.#length += text.length;
+      this.#begin(~start);
+      this.#add(text);
     }
     this.#copied = end;
-    this.#pieces.push({ at: this.#length, source: end, whole: false });
+    this.#begin(end);
   }
 
   build(): View {
     if (this.#copied === 0) return identity(this.#source);
     this.#keep(this.#source.length);
     return {
-      text: this.#texts.join(""),
+      text: this.#blocks.join("") + this.#texts.join(""),
       invisible: this.#invisible,
       toSource: ({ start, end }) => ({
         start: this.#sourceOf(start).start,
@@ -71,22 +73,35 @@ export class ViewBuilder {
   }
 
   #keep(until: number): void {
-    if (until <= this.#copied) return;
-    this.#texts.push(this.#source.slice(this.#copied, until));
-    this.#length += until - this.#copied;
+    if (until > this.#copied) this.#add(this.#source.slice(this.#copied, until));
+  }
+
+  #add(text: string): void {
+    this.#length += text.length;
+    this.#texts.push(text);
+    if (this.#texts.length < JOINED) return;
+    this.#blocks.push(this.#texts.join(""));
+    this.#texts = [];
+  }
+
+  #begin(source: number): void {
+    this.#starts.push(this.#length);
+    this.#sources.push(source);
   }
 
   /** What the unit at `offset` of the view stands for: the last piece that begins there or before. */
   #sourceOf(offset: number): Span {
     let low = 0;
-    let high = this.#pieces.length;
+    let high = this.#starts.length;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if ((this.#pieces[middle]?.at ?? 0) <= offset) low = middle;
+      if ((this.#starts[middle] ?? 0) <= offset) low = middle;
       else high = middle;
     }
-    const { at, source, whole } = this.#pieces[low] ?? { at: 0, source: 0, whole: false };
-    if (whole) return { start: source, end: this.#pieces[low + 1]?.source ?? this.#source.length };
-    return { start: source + offset - at, end: source + offset - at + 1 };
+    const at = this.#starts[low] ?? 0;
+    const source = this.#sources[low] ?? 0;
+    if (source >= 0) return { start: source + offset - at, end: source + offset - at + 1 };
+    // Behind what was replaced begins a piece that was not, if only to end it.
+    return { start: ~source, end: this.#sources[low + 1] ?? this.#source.length };
   }
 }

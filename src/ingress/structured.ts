@@ -1,6 +1,6 @@
 /** Personal data and credentials in a request, and what the policy does about them. */
 import type { TextVerdict } from "../core/control.ts";
-import type { Span } from "../core/segment.ts";
+import type { Finding } from "../core/finding.ts";
 import type { IngressSettings } from "../core/settings.ts";
 import type { Steps } from "../core/steps.ts";
 import type { Judged, Verdict } from "../core/verdict.ts";
@@ -14,8 +14,6 @@ import type { Said } from "./injection.ts";
  */
 const PLACES = 32_768;
 
-type Place = { readonly span: Span; readonly replacement: string };
-
 /** What is judged of each text that has something, in their order. */
 export function structuredJudge(
   settings: IngressSettings,
@@ -28,15 +26,17 @@ export function structuredJudge(
       yield;
       const hits = yield* sweep(text);
       if (hits.length === 0) continue;
-      const findings = hits.map(findingOf);
-      yield;
-      const verdict = signed ? unedited(hits) : verdictOf(hits);
+      const findings: Finding[] = [];
+      for (const hit of hits) {
+        findings.push(findingOf(hit));
+        yield;
+      }
+      const verdict = signed ? unedited(hits) : verdictOf(fewer(hits, left));
       if (verdict.kind !== "mutate") judgements.push({ verdict, findings });
       else {
-        const places = atMost(left, verdict.redactions);
-        left -= places.length;
-        const redactions = places.map((place) => ({ ...place, segment }));
         const { kind, reason } = verdict;
+        const redactions = verdict.redactions.map((redaction) => ({ ...redaction, segment }));
+        left -= redactions.length;
         judgements.push({ verdict: { kind, reason, redactions, stripTools: [] }, findings });
       }
     }
@@ -52,10 +52,12 @@ function unedited(hits: readonly EnforcedHit[]): TextVerdict {
   return { kind: "deny", reason: verdict.reason, rule: first.detector.rule };
 }
 
-/** As many places as are left, or one around all of them. */
-function atMost(left: number, places: readonly Place[]): readonly Place[] {
-  const [first] = places;
-  const last = places.at(-1);
-  if (first === undefined || last === undefined || places.length <= left) return places;
-  return [{ ...first, span: { start: first.span.start, end: last.span.end } }];
+/** The same hits; where more of them are masked than are left, with one around all of those in their place. */
+function fewer(hits: readonly EnforcedHit[], left: number): readonly EnforcedHit[] {
+  const masked = hits.filter(({ action }) => action === "redact");
+  const [first] = masked;
+  if (first === undefined || masked.length <= left) return hits;
+  const end = masked.reduce((most, { span }) => Math.max(most, span.end), 0);
+  const around = { ...first, span: { start: first.span.start, end } };
+  return [around, ...hits.filter(({ action }) => action !== "redact")];
 }
