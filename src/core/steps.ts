@@ -23,18 +23,27 @@ export function atOnce<T>(steps: Steps<T>): T {
   }
 }
 
-/**
- * Some steps in each turn of the event loop.
- * @throws the signal's reason when it is aborted between two turns
- */
-export async function inTurns<T>(steps: Steps<T>, { clock, signal }: Pace): Promise<T> {
-  let beganMs = clock.monotonicMs();
+/** Some steps in each turn of the event loop. Rejects as `pauses` does. */
+export async function inTurns<T>(steps: Steps<T>, pace: Pace): Promise<T> {
+  const pause = pauses(pace);
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;
-    if (clock.monotonicMs() - beganMs < TURN_MS) continue;
+    const turn = pause();
+    if (turn !== undefined) await turn;
+  }
+}
+
+/**
+ * For work that waits for others too: what to wait for between two pieces of it; nothing while the turn may go on. It
+ * rejects with the signal's reason when it is aborted by the next turn.
+ */
+export function pauses({ clock, signal }: Pace): () => Promise<void> | undefined {
+  let beganMs = clock.monotonicMs();
+  const next = async (): Promise<void> => {
     await clock.turn();
     signal?.throwIfAborted();
     beganMs = clock.monotonicMs();
-  }
+  };
+  return () => (clock.monotonicMs() - beganMs < TURN_MS ? undefined : next());
 }

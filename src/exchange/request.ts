@@ -13,6 +13,7 @@ import type { InferenceRequest } from "../core/inference.ts";
 import type { EffectivePolicy, PolicySet } from "../core/policy.ts";
 import type { ControlEntry, Coverage, ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
+import { inTurns, type Steps } from "../core/steps.ts";
 import { ALLOW, strictest, type Verdict } from "../core/verdict.ts";
 import type { Dialect } from "../llm/dialect.ts";
 import { applyEdits, decodeUtf8, MAX_JSON_DEPTH, parseJson } from "../llm/json.ts";
@@ -148,18 +149,24 @@ export async function judgeRequest(input: RequestInput): Promise<RequestDecision
     clock,
     signal: input.signal,
   };
-  const judged = await runControls(request, policy, { clock, context });
+  const judged = await runControls(request, policy, context);
   if (!judged.ok) return unread(judged.cause, policy, known);
   const { findings, controls } = judged.value;
   const ruling = ruled(judged.value, request, policy);
   const { verdict } = ruling;
+  const changed = await guardedWait(async () =>
+    verdict.kind === "mutate"
+      ? inTurns(changedBody(input.dialect, read.value, verdict), context)
+      : undefined,
+  );
+  if (!changed.ok) return unread(changed.cause, policy, known);
   return {
     ...known,
     ...ruling,
     findings,
     controls,
     policy,
-    body: verdict.kind === "mutate" ? changedBody(input, read.value, verdict) : undefined,
+    body: changed.value,
     segments: request.segments.length,
     tools: toolEntries(request, policy, modelName, input.policies.printable, verdict),
   };
@@ -195,13 +202,12 @@ type RunControls = {
   readonly cause: Cause | undefined;
 };
 
-type RunDeps = { readonly clock: Clock; readonly context: JudgeContext };
-
 async function runControls(
   request: InferenceRequest,
   policy: EffectivePolicy,
-  { clock, context }: RunDeps,
+  context: JudgeContext,
 ): Promise<Result<RunControls>> {
+  const { clock } = context;
   const { ingress, action } = policy.controls;
   const layers = [
     ["ingress", ingress],
@@ -267,10 +273,17 @@ async function guardedWait<T>(run: () => Promise<T>): Promise<Result<T>> {
 
 type Mutation = Extract<Verdict, { readonly kind: "mutate" }>;
 
-function changedBody(input: RequestInput, read: ReadRequest, verdict: Mutation): Uint8Array {
-  const { text, request } = read;
-  const redacted = segmentEdits(text, request.segments, verdict.redactions);
-  const edits = compose([...redacted, ...strippedTools(input.dialect, text, verdict.stripTools)]);
+function* changedBody(
+  dialect: Dialect,
+  { text, request }: ReadRequest,
+  verdict: Mutation,
+): Steps<Uint8Array> {
+  const redacted = yield* segmentEdits(text, request.segments, verdict.redactions);
+  yield;
+  const stripped = strippedTools(dialect, text, verdict.stripTools);
+  yield;
+  const edits = compose([...redacted, ...stripped]);
+  yield;
   return Buffer.from(applyEdits(text, edits));
 }
 

@@ -1,5 +1,6 @@
 /** Judgements become edits of a body's text: redactions of decoded text as edits of the literals that spell it. */
 import type { Edit, Segment, Span } from "../core/segment.ts";
+import type { Steps } from "../core/steps.ts";
 import type { Redaction } from "../core/verdict.ts";
 import { encodeFragment, type JsonString, sourceSpans } from "../llm/json.ts";
 
@@ -29,17 +30,19 @@ export function redactionEdits(
 }
 
 /** Redactions in several segments of one body. */
-export function segmentEdits(
+export function* segmentEdits(
   text: string,
   segments: readonly Segment[],
   redactions: readonly Redaction[],
-): readonly Edit[] {
-  const bySegment = Map.groupBy(redactions, ({ segment }) => segment);
-  return [...bySegment].flatMap(([index, own]) => {
+): Steps<readonly Edit[]> {
+  const edits: (readonly Edit[])[] = [];
+  for (const [index, own] of Map.groupBy(redactions, ({ segment }) => segment)) {
+    yield;
     const segment = segments[index];
     const inOrder = own.toSorted((a, b) => a.span.start - b.span.start);
-    return segment === undefined ? [] : redactionEdits(text, literalOf(segment), inOrder);
-  });
+    if (segment !== undefined) edits.push(redactionEdits(text, literalOf(segment), inOrder));
+  }
+  return edits.flat();
 }
 
 /**

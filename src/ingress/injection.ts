@@ -9,7 +9,7 @@ import type { JudgeContext, RequestJudgement } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
 import type { Provenance } from "../core/segment.ts";
 import type { IngressSettings, InjectionAction } from "../core/settings.ts";
-import { inTurns, type Pace, type Steps } from "../core/steps.ts";
+import { inTurns, type Pace, pauses, type Steps } from "../core/steps.ts";
 import { ALLOW, type Redaction, type Verdict } from "../core/verdict.ts";
 import { annotations } from "../detect/injection/annotate.ts";
 import { detect, detectByRules, type Judged } from "../detect/injection/detect.ts";
@@ -159,9 +159,13 @@ async function judgeSeams(
     verdict.kind === "mutate" ? verdict.redactions : [],
     ({ segment }) => segment,
   );
-  const pieces = readings.flatMap((reading) =>
-    left(reading, edits.get(reading.index) ?? [], injection),
-  );
+  const pieces: Seam[] = [];
+  const pause = pauses(pace);
+  for (const reading of readings) {
+    await pause();
+    for (const piece of left(reading, edits.get(reading.index) ?? [], injection))
+      pieces.push(piece);
+  }
   const passages = function* (seams: readonly Seam[]): Steps<readonly Passage[]> {
     const found: (readonly Passage[])[] = [];
     for (const seam of seams) found.push(yield* asked(seam, injection));
@@ -207,8 +211,10 @@ async function redactionsOf(
 /** What happens to what is flagged and not refused. */
 async function enforce(readings: readonly Reading[], means: Means): Promise<Verdict> {
   const redactions: Redaction[] = [];
+  const pause = pauses(means.pace);
   let edited = 0;
   for (const reading of readings) {
+    await pause();
     const cause = flaggedBy(reading.judged, means.injection, "annotate", "strip");
     if (cause === undefined) continue;
     if (reading.said.signed) return denied(cause.rule);
