@@ -3,117 +3,41 @@
  * Each decoder has a trigger that stands in the text wherever it could find something. A decoder guesses where
  * an encoding stands; `normalise.ts` keeps only what reads like language.
  */
-import type { Span } from "../core/segment.ts";
-import { isLetter } from "./ascii.ts";
-import { pattern, type Subject } from "./re2.ts";
+import { base64Pieces } from "./disguise/base64-pieces.ts";
+import { binary, escapes, hex, numbers, quoted, scattered } from "./disguise/codes.ts";
+import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./disguise/decoder.ts";
+import { apart } from "./disguise/letters.ts";
+import { morse } from "./disguise/morse.ts";
+import { pattern } from "./re2.ts";
 import { rot13 } from "./rot13.ts";
-
-type Decoded = { readonly text: string; readonly source: Span };
-export type Decoder = {
-  readonly trigger: string;
-  /** `plain`: what comes out was in the text as it is, only out of sight; the rest must prove to be language. */
-  readonly yields: "plain" | "encoded";
-  /** Each piece is decoded when it is asked for. */
-  decode(subject: Subject): Iterable<Decoded>;
-};
-
-/** Pieces looked at per text and decoder; the total is bounded by the caller's work limit. */
-const PIECES = 4_096;
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-function fromUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-/** A decoder for pieces that a pattern finds one by one. */
-function piecewise(
-  source: string,
-  ...reads: readonly ((piece: string) => string | undefined)[]
-): Decoder {
-  const pieces = pattern(source);
-  return {
-    trigger: source,
-    yields: "encoded",
-    *decode(subject) {
-      for (const source of pieces.each(subject, PIECES)) {
-        const piece = subject.text.slice(source.start, source.end);
-        for (const read of reads) {
-          const text = read(piece);
-          if (text !== undefined) yield { text, source };
-        }
-      }
-    },
-  };
-}
 
 /** Letters before it, the `n` of an escaped line break for one, look like a part of it: each of the four ways to begin. */
 const base64 = piecewise(
+  "source",
   "[A-Za-z0-9+/_-]{22,}={0,2}",
   ...[0, 1, 2, 3].map(
     (skipped) => (piece: string) => fromUtf8(Buffer.from(piece.slice(skipped), "base64")),
   ),
 );
-const hex = piecewise("(?:[0-9A-Fa-f]{2}[ :]?){14,}", (piece) =>
-  fromUtf8(Buffer.from(piece.replaceAll(" ", "").replaceAll(":", ""), "hex")),
-);
-const binary = piecewise("(?:[01]{8} ?){12,}", (piece) => {
-  const bits = piece.replaceAll(" ", "");
-  const bytes = new Uint8Array(bits.length / 8);
-  for (let i = 0; i < bits.length; i += 1) {
-    const byte = i >> 3;
-    bytes[byte] = ((bytes[byte] ?? 0) << 1) | (bits.charCodeAt(i) & 1);
-  }
-  return fromUtf8(bytes);
-});
 
 /** `%69`: a run of text with at least three of them. */
-const percent = piecewise("[^\\s\"'<>%]*(?:%[0-9A-Fa-f]{2}[^\\s\"'<>%]*){3,}", (piece) => {
-  try {
-    return decodeURIComponent(piece.replaceAll("+", " "));
-  } catch {
-    return undefined;
-  }
-});
-
-/** Escapes of JSON, JavaScript, C and HTML, eight or more in a row. */
-const escapes = piecewise(
-  "(?:(?:\\\\u[0-9A-Fa-f]{4}|\\\\x[0-9A-Fa-f]{2}|&#x[0-9A-Fa-f]{2,6};|&#[0-9]{2,7};) ?){8,}",
+const percent = piecewise(
+  "source",
+  "[^\\s\"'<>%]*(?:%[0-9A-Fa-f]{2}[^\\s\"'<>%]*){3,}",
   (piece) => {
-    const characters: string[] = [];
-    // Each escape, without what opens and closes it: u0069, x69, #x69, #105.
-    for (const part of piece.split(piece.includes("\\") ? "\\" : "&")) {
-      const code = part.trim().replace(";", "");
-      if (code === "") continue;
-      const decimal = code.startsWith("#") && code[1] !== "x";
-      const digits = code.slice(code.startsWith("#x") ? 2 : 1);
-      const point = Number.parseInt(digits, decimal ? 10 : 16);
-      if (point <= 0x10ffff) characters.push(String.fromCodePoint(point));
+    try {
+      return decodeURIComponent(piece.replaceAll("+", " "));
+    } catch {
+      return undefined;
     }
-    return characters.join("");
   },
 );
-
-/** Single letters apart: `i g n o r e`, `i-g-n-o-r-e`. Words run together unless a wider gap parts them. */
-const spaced = piecewise("\\b(?:[A-Za-z][ ._*-]{1,3}){7,}[A-Za-z]\\b", (piece) => {
-  let text = "";
-  let gap = 0;
-  for (const character of piece) {
-    if (isLetter(character.charCodeAt(0))) {
-      text += gap > 1 ? ` ${character}` : character;
-      gap = 0;
-    } else if (character === " ") gap += 1;
-  }
-  return text;
-});
 
 /** Whole texts, read only when a common word or one of instructions stands in them in that writing. */
 function whole(trigger: string, read: (text: string) => string): Decoder {
   return {
     trigger,
+    reads: "source",
     yields: "encoded",
     decode: ({ text }) => [{ text: read(text), source: { start: 0, end: text.length } }],
   };
@@ -143,6 +67,7 @@ function backwards(text: string): string {
 function smuggled(trigger: string, byteOf: (point: number) => number | undefined): Decoder {
   return {
     trigger,
+    reads: "source",
     yields: "plain",
     decode: ({ text }) => {
       const found: Decoded[] = [];
@@ -184,6 +109,7 @@ function between(
   const openings = pattern(opening);
   return {
     trigger: opening,
+    reads: "source",
     yields: "plain",
     *decode(subject) {
       const { text } = subject;
@@ -215,11 +141,16 @@ export const DECODERS: readonly Decoder[] = [
   comments,
   unseen,
   base64,
+  base64Pieces,
   hex,
   binary,
+  numbers,
   percent,
   escapes,
-  spaced,
+  quoted,
+  scattered,
+  apart,
+  morse,
   turned,
   reversed,
 ];

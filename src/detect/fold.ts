@@ -1,10 +1,11 @@
 /**
  * Reads look-alike characters as the plain ones and leaves out those that nobody sees: compatibility forms
  * (Unicode NFKC, character by character), Latin look-alikes of Cyrillic and Greek inside Latin words, zero-width
- * and direction controls, tags, variation selectors, and combining marks on ASCII letters.
+ * and direction controls, tags, variation selectors, and combining marks on ASCII letters; alphabets of other forms.
  */
 import { atOnce, type Steps } from "../core/steps.ts";
-import { isLetter } from "./ascii.ts";
+import { isLetter, LOWER, UPPER } from "./ascii.ts";
+import { letterForms } from "./disguise/letter-forms.ts";
 import { type View, ViewBuilder } from "./view.ts";
 
 /** Ranges that are left out, first and last. */
@@ -26,6 +27,14 @@ const COMPATIBLE = [
   [0xf900, 0xfffd],
   [0x1d400, 0x1d7ff],
   [0x1f100, 0x1f1ff],
+] as const;
+
+/** Alphabets in a frame of which no letter is left by NFKC, or more than the letter. */
+const FRAMED = [
+  [0x249c, LOWER], // in parentheses
+  [0x1f110, UPPER],
+  [0x1f150, UPPER], // white on black: in circles, in squares
+  [0x1f170, UPPER],
 ] as const;
 
 /** Unicode Technical Standard 39 has thousands; these are the ones that pass for Latin letters in running text. */
@@ -103,6 +112,9 @@ function readings(): Map<number, string> {
       if (folded !== character && folded.length <= 4) table.set(point, folded);
     }
   }
+  for (const [first, letters] of FRAMED) {
+    for (const [at, letter] of [...letters].entries()) table.set(first + at, letter);
+  }
   for (const [first, last] of INVISIBLE) {
     for (let point = first; point <= last; point += 1) table.set(point, "");
   }
@@ -138,6 +150,7 @@ export const fold = (text: string): View => atOnce(foldInSteps(text));
 export function* foldInSteps(text: string): Steps<View> {
   const view = new ViewBuilder(text);
   const isMixed = mixedWords(text);
+  const letterOf = letterForms(text);
   let stop = STEP;
   for (let at = 0; at < text.length; at += 1) {
     if (at >= stop) {
@@ -147,7 +160,7 @@ export function* foldInSteps(text: string): Steps<View> {
     if (text.charCodeAt(at) < 0x80) continue;
     const point = text.codePointAt(at) ?? 0;
     const end = at + (point > 0xffff ? 2 : 1);
-    const reading = READS_AS.get(point);
+    const reading = READS_AS.get(point) ?? letterOf(at, point);
     if (reading !== undefined) view.replace(at, end, reading);
     else if (isCombining(point) && isLetter(text.charCodeAt(at - 1))) view.replace(at, end, "");
     else if (isRelated(point) && isMixed(at)) {

@@ -5,6 +5,7 @@
  */
 import { atOnce, type Steps } from "../core/steps.ts";
 import { DECODERS } from "./decode.ts";
+import type { Decoder } from "./disguise/decoder.ts";
 import { foldInSteps } from "./fold.ts";
 import { patternSet, Subject } from "./re2.ts";
 import { identity, standsFor, through, type View } from "./view.ts";
@@ -16,7 +17,17 @@ const WORK_MINIMUM = 4_096;
 
 export type Readings = { readonly plain: View; readonly hidden: readonly View[] };
 
-const triggers = patternSet(DECODERS.map(({ trigger }) => trigger));
+/** Two sets: all in one would need more memory than RE2 gives it, and be twenty times as slow. */
+const inSource = awakened("source");
+const inFolded = awakened("folded");
+
+/** The decoders of one kind whose triggers stand in a text. */
+function awakened(kind: Decoder["reads"]): (subject: Subject) => readonly Decoder[] {
+  const decoders = DECODERS.filter(({ reads }) => reads === kind);
+  const triggers = patternSet(decoders.map(({ trigger }) => trigger));
+  return (subject) => triggers.matching(subject).flatMap((index) => decoders[index] ?? []);
+}
+
 const LANGUAGE = { letters: 0.6, printable: 0.9, minimum: 6 };
 
 /** From here on a text is language if one stretch of it is: what stands before an order says nothing of it. */
@@ -49,32 +60,39 @@ function isLanguageAt(sample: string): boolean {
   );
 }
 
+/** A text to be decoded: as it came, and with its look-alike characters read as plain ones. */
+type Layer = { readonly source: View; readonly folded: View; readonly depth: number };
+
+/** The decoders that may find something in a layer, each with what it reads. */
+function* awake({ source, folded }: Layer): Iterable<readonly [Decoder, View, Subject]> {
+  const subject = new Subject(source.text);
+  for (const decoder of inSource(subject)) yield [decoder, source, subject];
+  const plain = folded.text === source.text ? subject : new Subject(folded.text);
+  for (const decoder of inFolded(plain)) yield [decoder, folded, plain];
+}
+
 export const readingsOf = (text: string): Readings => atOnce(readingsInSteps(text));
 
 export function* readingsInSteps(text: string): Steps<Readings> {
-  const subject = new Subject(text);
-  const ascii = subject.bytes.length === text.length;
-  const plain = ascii ? identity(text) : yield* foldInSteps(text);
+  const plain = yield* foldInSteps(text);
   const hidden: View[] = [];
   let work = Math.max(WORK_MINIMUM, text.length * WORK_FACTOR);
-  const queue = [{ view: identity(text), subject, depth: 0 }];
+  const queue: Layer[] = [{ source: identity(text), folded: plain, depth: 0 }];
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    const { view, depth } = next;
-    for (const index of triggers.matching(next.subject)) {
-      const decoder = DECODERS[index];
-      if (decoder === undefined) continue;
+    const { depth } = next;
+    for (const [decoder, view, subject] of awake(next)) {
       if (depth > 0) work -= view.text.length;
       if (work < 0) return { plain, hidden };
       yield;
-      for (const piece of decoder.decode(next.subject)) {
+      for (const piece of decoder.decode(subject)) {
         yield;
         if (decoder.yields === "encoded" && !isLanguage(piece.text)) continue;
         work -= piece.text.length;
         if (work < 0) return { plain, hidden };
-        const inner = through(view, standsFor(piece.text, piece.source));
-        hidden.push(through(inner, yield* foldInSteps(inner.text)));
-        if (depth + 1 < DEPTH)
-          queue.push({ view: inner, subject: new Subject(inner.text), depth: depth + 1 });
+        const source = through(view, standsFor(piece.text, piece.source));
+        const folded = through(source, yield* foldInSteps(source.text));
+        hidden.push(folded);
+        if (depth + 1 < DEPTH) queue.push({ source, folded, depth: depth + 1 });
       }
     }
   }

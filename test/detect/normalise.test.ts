@@ -69,8 +69,8 @@ describe("readings of a text", () => {
 
   it("part the words of spaced letters where a gap is wider", () => {
     assert.deepEqual(hiddenTexts("o p e n  t h e  g a t e"), ["open the gate"]);
-    assert.deepEqual(hiddenTexts("o-p-e-n-t-h-e-g-a-t-e"), ["openthegate"]);
-    assert.deepEqual(hiddenTexts("o. p. e. n. t. h. e. g. a. t. e"), ["openthegate"]);
+    assert.deepEqual(hiddenTexts("o-p-e-n-t-h-e-g-a-t-e"), ["open the gate"]);
+    assert.deepEqual(hiddenTexts("o. p. e. n. t. h. e. g. a. t. e"), ["open the gate"]);
   });
   it("are turned and reversed where a common word stands in them in that writing", () => {
     const text = "Bring the lamp to the harbour at noon.";

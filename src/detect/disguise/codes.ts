@@ -1,0 +1,158 @@
+/**
+ * Texts as numbers of their characters: `105 103 110`, `0x69, 0x67`, `U+0069`, `\u0069`, `&#105;`, `%69`, `=69`, eight
+ * binary digits. Lists of numbers are everywhere, so what is read of a list must have the form of writing.
+ */
+import type { Span } from "../../core/segment.ts";
+import { alphabet, DIGITS, isDigit } from "../ascii.ts";
+import { pattern, Subject } from "../re2.ts";
+import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./decoder.ts";
+import { written } from "./words.ts";
+
+const isHex = alphabet(`${DIGITS}abcdefABCDEF`);
+
+/** The units of `piece` that belong to an alphabet. */
+function only(piece: string, isMember: (unit: number) => boolean): string {
+  let kept = "";
+  for (let at = 0; at < piece.length; at += 1) {
+    if (isMember(piece.charCodeAt(at))) kept += piece.charAt(at);
+  }
+  return kept;
+}
+
+const lenient = new TextDecoder("utf-8");
+/** The longest stretch of text in bytes: what stands beside codes, `be` for one, may look like one more. */
+const longestText = (bytes: Uint8Array): string =>
+  lenient
+    .decode(bytes)
+    .split("\ufffd")
+    .reduce((a, b) => (b.length > a.length ? b : a));
+/** Text beyond ASCII is never UTF-8 by chance. */
+const isProof = (text: string, bytes: Uint8Array): boolean =>
+  text.length < bytes.length && Buffer.byteLength(text) === bytes.length;
+
+/** Pairs of digits, together or apart, `0x` before them or not. Of pairs that stand apart tables are made as well. */
+export const hex = piecewise("source", "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\n-]{0,2}){14,}", (piece) => {
+  const digits = only(piece.replaceAll("0x", " "), isHex);
+  const bytes = Buffer.from(digits, "hex");
+  if (digits.length === piece.length) return fromUtf8(bytes);
+  const text = longestText(bytes);
+  return isProof(text, bytes) ? text : written(text);
+});
+
+export const binary = piecewise("source", "(?:[01]{8}[ ,;\\n-]{0,2}){12,}", (piece) => {
+  const bits = only(piece, isDigit);
+  const bytes = new Uint8Array(bits.length / 8);
+  for (let i = 0; i < bits.length; i += 1) {
+    const byte = i >> 3;
+    bytes[byte] = ((bytes[byte] ?? 0) << 1) | (bits.charCodeAt(i) & 1);
+  }
+  return fromUtf8(bytes);
+});
+
+/** The numbers of a list as characters, undefined where one of them is none. */
+function characters(list: string, base: 8 | 10): string | undefined {
+  let text = "";
+  let digits = "";
+  for (let at = 0; at <= list.length; at += 1) {
+    const unit = list.charAt(at);
+    if (isDigit(unit.charCodeAt(0))) digits += unit;
+    else if (digits !== "") {
+      const code = Number.parseInt(digits, base);
+      if (Number.isNaN(code) || (code < 0x20 && code !== 0x0a)) return undefined;
+      text += String.fromCharCode(code);
+      digits = "";
+    }
+  }
+  return written(text);
+}
+export const numbers = piecewise(
+  "source",
+  "\\b(?:[0-9]{2,4}[ ,;\\t\\n]{1,3}){11,}[0-9]{2,4}\\b",
+  (list) => characters(list, 10),
+  (list) => characters(list, 8),
+);
+
+/** Escapes of JSON, JavaScript, C, CSS, URLs and HTML, and the name that Unicode gives a character. */
+const ESCAPE =
+  "(?:\\\\u[0-9A-Fa-f]{4}|\\\\u\\{[0-9A-Fa-f]{1,6}\\}|\\\\x[0-9A-Fa-f]{2}|\\\\[0-7]{2,3}|U\\+[0-9A-Fa-f]{4,5}\\b|&#x[0-9A-Fa-f]{2,6};?|&#[0-9]{2,7};?)";
+
+/** The character of one escape: its digits are octal behind a bare backslash, decimal behind `&#`. */
+function characterOf(code: string): string {
+  const digits = only(code.startsWith("U+") ? code.slice(2) : code, isHex);
+  const isDecimal = code.startsWith("&#") && code.charAt(2) !== "x";
+  const isOctal = code.startsWith("\\") && isDigit(code.charCodeAt(1));
+  const point = Number.parseInt(digits, isOctal ? 8 : isDecimal ? 10 : 16);
+  return point <= 0x10ffff ? String.fromCodePoint(point) : "";
+}
+
+const each = pattern(ESCAPE);
+/** Eight or more in a row. */
+export const escapes = piecewise("source", `(?:${ESCAPE} ?){8,}`, (piece) =>
+  each
+    .spans(new Subject(piece), piece.length)
+    .map(({ start, end }) => characterOf(piece.slice(start, end)))
+    .join(""),
+);
+
+/** Quoted-printable of what needs no quoting. */
+export const quoted = piecewise("source", "(?:=[0-9A-F]{2}(?:=\\r?\\n)?){8,}", (piece) => {
+  const text = fromUtf8(Buffer.from(only(piece, isHex), "hex"));
+  return text === undefined ? undefined : written(text);
+});
+
+/** Codes of ASCII letters, which nobody has to escape. */
+const LETTER_CODE = "(?:[46][1-9A-Fa-f]|[57][0-9Aa])";
+const LETTER = `(?:\\\\u00${LETTER_CODE}|\\\\u\\{0{0,4}${LETTER_CODE}\\}|\\\\x${LETTER_CODE}|%${LETTER_CODE}|&#x0{0,4}${LETTER_CODE};?|&#0{0,4}(?:6[5-9]|[78][0-9]|90|9[7-9]|1[01][0-9]|12[0-2]);?)`;
+const letterCodes = pattern(LETTER);
+/** Escaped letters not further apart belong together; so much is read before the first and behind the last. */
+const NEAR = 80;
+const AROUND = NEAR / 2;
+const FEWEST = 4;
+
+/** Those in a row are read by themselves. */
+function areScattered(spans: readonly Span[]): boolean {
+  const apart = spans.filter(({ start }, at) => start > (spans[at - 1]?.end ?? start) + 1);
+  return spans.length >= FEWEST && apart.length * 2 >= spans.length;
+}
+
+/** Escapes that stand near each other. */
+function* clusters(spans: Iterable<Span>): Iterable<readonly [Span, ...Span[]]> {
+  let cluster: [Span, ...Span[]] | undefined;
+  let end = 0;
+  for (const span of spans) {
+    if (cluster !== undefined && span.start - end <= NEAR) cluster.push(span);
+    else {
+      if (cluster !== undefined && areScattered(cluster)) yield cluster;
+      cluster = [span];
+    }
+    ({ end } = span);
+  }
+  if (cluster !== undefined && areScattered(cluster)) yield cluster;
+}
+
+function unescaped(text: string, cluster: readonly [Span, ...Span[]]): Decoded {
+  const source = {
+    start: Math.max(0, cluster[0].start - AROUND),
+    end: Math.min(text.length, (cluster.at(-1) ?? cluster[0]).end + AROUND),
+  };
+  let read = "";
+  let at = source.start;
+  for (const { start, end } of cluster) {
+    read += text.slice(at, start) + characterOf(text.slice(start, end));
+    at = end;
+  }
+  return { text: read + text.slice(at, source.end), source };
+}
+
+/** Letters escaped here and there: `pr\u0065vious`. */
+export const scattered: Decoder = {
+  trigger: LETTER,
+  reads: "source",
+  yields: "encoded",
+  *decode(subject) {
+    for (const cluster of clusters(letterCodes.each(subject, PIECES))) {
+      const decoded = unescaped(subject.text, cluster);
+      if (written(decoded.text) !== undefined) yield decoded;
+    }
+  },
+};

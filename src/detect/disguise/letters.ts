@@ -1,0 +1,102 @@
+/**
+ * Single letters apart: `i g n o r e`, `i_g_n_o_r_e a_l_l`, `i|g|n|o|r|e`. What stands most often between them parts
+ * letters, everything else parts words. Lists of variables, scales, chords and initials are of the same form: what is
+ * read must have vowels, enough different letters, and not the alphabet's order.
+ */
+import { isDigit } from "../ascii.ts";
+import { pattern } from "../re2.ts";
+import { type Decoder, PIECES } from "./decoder.ts";
+import { hasForm, hasWords, parted } from "./words.ts";
+
+/** Latin, Greek and Cyrillic, as ranges: classes of Unicode's letters would cost a hundred times as much. */
+const LETTER = "[A-Za-z\\x{370}-\\x{52f}]";
+const NO_LETTER = "[^A-Za-z0-9\\x{c0}-\\x{52f}]";
+const GAP = `${NO_LETTER}{1,4}`;
+/** The letter at its end may be the first of a word: that is seen by what follows. */
+const RUN = `(?:^|${NO_LETTER})(?:${LETTER}${GAP}){7,}${LETTER}`;
+const runs = pattern(RUN);
+const LEAST = 8;
+/** Signs that part nothing but letters in any writing: there even one long word is read. */
+const PLAIN_SIGNS: ReadonlySet<string> = new Set([" ", ".", "_", "-", "*", ". ", " - ", "- "]);
+
+const isLetter = (unit: string): boolean => unit.toLowerCase() !== unit.toUpperCase();
+const VOWELS: ReadonlySet<string> = new Set("aeiouyаеёиоуыэюяіїєαεηιουω");
+/** Of letters: how many are vowels, how many follow their neighbour in the alphabet, how many there are of them. */
+const WRITTEN = { vowels: 0.2, most: 0.65, successors: 0.34, different: 8 } as const;
+
+function looksWritten(letters: string): boolean {
+  const lower = letters.toLowerCase();
+  let vowels = 0;
+  let successors = 0;
+  for (let at = 0; at < lower.length; at += 1) {
+    if (VOWELS.has(lower.charAt(at))) vowels += 1;
+    if (lower.charCodeAt(at) === lower.charCodeAt(at - 1) + 1) successors += 1;
+  }
+  const { length } = lower;
+  return (
+    new Set(lower).size >= WRITTEN.different &&
+    vowels >= length * WRITTEN.vowels &&
+    vowels <= length * WRITTEN.most &&
+    successors <= length * WRITTEN.successors
+  );
+}
+
+type Run = { readonly letters: readonly string[]; readonly gaps: readonly string[] };
+
+/** What stands between two letters is the gap before the second; the first has none. */
+function runOf(piece: string): Run {
+  const letters: string[] = [];
+  const gaps: string[] = [];
+  let gap = "";
+  for (let at = 0; at < piece.length; at += 1) {
+    const unit = piece.charAt(at);
+    if (!isLetter(unit)) gap += unit;
+    else {
+      letters.push(unit);
+      gaps.push(gap);
+      gap = "";
+    }
+  }
+  return { letters, gaps };
+}
+
+/** The commonest of the gaps: it parts letters. */
+function signOf(gaps: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const gap of gaps) counts.set(gap, (counts.get(gap) ?? 0) + 1);
+  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ["", 0] as const)[0];
+}
+
+function read({ letters, gaps }: Run): string | undefined {
+  if (letters.length < LEAST) return undefined;
+  const sign = signOf(gaps.slice(1));
+  const joined = letters
+    .map((letter, at) => (at > 0 && gaps[at] !== sign ? ` ${letter}` : letter))
+    .join("");
+  const words = joined
+    .split(" ")
+    .map((word) => (word.length < LEAST ? word : (parted(word) ?? word)));
+  const text = words.join(" ");
+  if (hasWords(text)) return text;
+  if (!looksWritten(letters.join(""))) return undefined;
+  if (words.length === 1) return PLAIN_SIGNS.has(sign) ? text : undefined;
+  return hasForm(text) && (words.length > 2 || PLAIN_SIGNS.has(sign)) ? text : undefined;
+}
+
+export const apart: Decoder = {
+  trigger: `(?:^|${NO_LETTER})(?:${LETTER}${GAP}){4}`,
+  reads: "folded",
+  yields: "encoded",
+  *decode(subject) {
+    for (const { start, end } of runs.each(subject, PIECES)) {
+      const { text } = subject;
+      const isCut = isLetter(text.charAt(end)) || isDigit(text.charCodeAt(end));
+      const source = {
+        start: isLetter(text.charAt(start)) ? start : start + 1,
+        end: isCut ? end - 1 : end,
+      };
+      const said = read(runOf(text.slice(source.start, source.end)));
+      if (said !== undefined) yield { text: said, source };
+    }
+  },
+};

@@ -1,0 +1,38 @@
+/** Morse code: letters apart by a space, words by a wider gap or a bar. Rules across a page and tables look like it. */
+import { piecewise } from "./decoder.ts";
+import { hasWords } from "./words.ts";
+
+const CODES =
+  ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..";
+const LETTERS: ReadonlyMap<string, string> = new Map(
+  CODES.split(" ").map((code, at) => [code, String.fromCharCode(0x61 + at)]),
+);
+const DOTS: ReadonlySet<string> = new Set(".·•∙");
+const DASHES: ReadonlySet<string> = new Set("-–—−_");
+
+function read(piece: string): string | undefined {
+  let text = "";
+  let code = "";
+  let isWordOver = false;
+  for (let at = 0; at <= piece.length; at += 1) {
+    const unit = piece.charAt(at);
+    const sign = DOTS.has(unit) ? "." : DASHES.has(unit) ? "-" : "";
+    if (sign === "") {
+      // Signs that stand for no letter are left out: digits, full stops.
+      text += LETTERS.get(code) ?? "";
+      isWordOver = code === "" || unit !== " ";
+      code = "";
+    } else {
+      if (isWordOver) text += " ";
+      isWordOver = false;
+      code += sign;
+    }
+  }
+  return hasWords(text) ? text.trim() : undefined;
+}
+
+export const morse = piecewise(
+  "folded",
+  "(?:[.·•∙–—−_-]{1,6}[ /|\\n]{1,3}){8,}[.·•∙–—−_-]{1,6}",
+  read,
+);
