@@ -44,6 +44,18 @@ function patches(name: string, applyTo: string): readonly Json[] {
 }
 const typed = (value: Json | undefined): Json => value?.["typed_config"] as Json;
 
+type Container = {
+  readonly env: readonly { readonly name: string; readonly value?: string }[];
+  readonly resources: Readonly<Record<"requests" | "limits", { readonly memory: string }>>;
+};
+type Workload = Json & {
+  readonly spec: {
+    readonly template: { readonly spec: { readonly containers: readonly Container[] } };
+  };
+};
+const mebibytes = (quantity: string): number =>
+  Number.parseInt(quantity, 10) * (quantity.endsWith("Gi") ? 1024 : 1);
+
 const FILES = ["gateway.yaml", "sidecar-outbound.yaml", "sidecar-inbound.yaml", "waypoint.yaml"];
 const HOST = "limen.limen-system.svc.cluster.local";
 
@@ -161,5 +173,20 @@ describe("the ConfigMap of Limen", () => {
 
   it("has a policy that compiles, found through the links of a mounted volume", async () => {
     assert.equal((await loadPolicies([join(dir, "policy.d")])).length, 1);
+  });
+
+  it("leaves room in its container for all that Limen may take", () => {
+    const workload = documents("limen.yaml").find(({ kind }) => kind === "StatefulSet") as Workload;
+    const container = workload.spec.template.spec.containers[0]!;
+    const options = container.env.find(({ name }) => name === "NODE_OPTIONS")?.value ?? "";
+    const heap = Number(/^--max-old-space-size=(\d+)$/.exec(options)?.[1]);
+    const { detection } = loadConfig(join(dir, "limen.yaml"), { POD_NAME: "limen-1" });
+    assert.ok(detection.threads !== undefined, "as many as the node's cores allow");
+    const idle = 120 + 140 * detection.threads; // MiB; models/README.md says what a thread takes
+    const held = 2 * 256; // MAX_HELD_BYTES of cli/serve.ts, for bodies and for frames
+    const incoming = 8 * 33; // MAX_MESSAGE_BYTES, from as many workers of Envoy
+    const { requests, limits } = container.resources;
+    assert.ok(idle + heap + held + incoming <= mebibytes(limits.memory));
+    assert.ok(idle + held <= mebibytes(requests.memory));
   });
 });
