@@ -1,6 +1,6 @@
 /**
- * What is judged of a text, one by one: the text itself, data that a user put between marks, and what is hidden in
- * it. Together they hold all of the text; the rules read a user's text whole as well, so that no mark he sets takes
+ * What is judged of a text, one by one: the text itself, data that a user put between marks, several short ones of them
+ * together, and what is hidden in it. Together they hold all of the text; the rules read a user's text whole as well, so that no mark he sets takes
  * anything from them.
  */
 import type { Finding } from "../../core/finding.ts";
@@ -50,6 +50,7 @@ export function* passagesInSteps(
   for (const span of contexts) {
     passages.push(yield* passage(through(plain, part(plain.text, span)), "document"));
   }
+  for (const one of yield* together(plain, contexts)) passages.push(one);
   for (const view of hiddenIn(text, hidden)) passages.push(yield* passage(view, "hidden"));
   return passages;
 }
@@ -74,6 +75,24 @@ function without(text: string, spans: readonly Span[]): View {
   const view = new ViewBuilder(text);
   for (const { start, end } of spans) view.replace(start, end, DATA_HERE);
   return view.build();
+}
+
+/** Data in several short parts are read together as well, the newest of them: an order in pieces is in none. */
+const PARTS = 8;
+const SHORT = 256;
+
+function* together(plain: View, contexts: readonly Span[]): Steps<readonly Passage[]> {
+  const parts = contexts.filter(({ start, end }) => end - start <= SHORT).slice(-PARTS);
+  const [first, last] = [parts[0], parts.at(-1)];
+  if (first === undefined || last === undefined || first === last) return [];
+  const { start } = first;
+  const whole = part(plain.text, { start, end: last.end });
+  const view = new ViewBuilder(whole.text);
+  for (const [at, one] of parts.entries()) {
+    const next = parts[at + 1];
+    if (next !== undefined) view.replace(one.end - start, next.start - start, "\n");
+  }
+  return [yield* passage(through(plain, through(whole, view.build())), "document")];
 }
 
 /** A piece of a text as a view of all of it. */
