@@ -11,7 +11,7 @@ import { entryOf, fieldOf, fieldsOf, itemsOf, textOf } from "./struct.ts";
 
 /** The words of one request. */
 export type Said = {
-  /** `connection.uri_san_peer_certificate` or `source.principal`; "" when there is none. */
+  /** The certificate's name, of the connection or of the tunnel around it; "" when there is none. */
   readonly principal: string;
   readonly headers: Headers;
   /** `envoy.config.core.v3.Metadata` as the loader gives it. */

@@ -81,6 +81,9 @@ describe("the files for Istio", () => {
       const want = structuredClone(typed(filters.find(({ name }) => name === "limen.ext_proc")));
       const service = want["grpc_service"] as { envoy_grpc: Json };
       service.envoy_grpc = { cluster_name: `outbound|9002||${HOST}`, authority: HOST };
+      // A waypoint's connections have no certificate of their own.
+      const tunnel = file === "waypoint.yaml" ? ["filter_state['io.istio.peer_principal']"] : [];
+      (want["request_attributes"] as string[]).splice(3, 0, ...tunnel);
       assert.deepEqual(typed(filter), want);
     });
 

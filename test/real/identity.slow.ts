@@ -99,6 +99,31 @@ function identified(
   });
 }
 
+/** As a waypoint: no TLS of its own, and a name that the listener in front kept. Here it comes by a header. */
+function tunnelled({ static_resources: { listeners } }: Bootstrap): void {
+  const shipped = listeners.find(({ name }) => name === "limen");
+  assert.ok(shipped);
+  const listener = { ...structuredClone(shipped), name: "tunnel" };
+  const { http_filters: filters } = managerOf(listener);
+  const limen = filters.find(({ name }) => name === "limen.ext_proc");
+  const attributes = limen?.typed_config["request_attributes"] as string[];
+  attributes.push("filter_state['io.istio.peer_principal']");
+  filters.unshift({
+    name: "tunnel",
+    typed_config: {
+      "@type": `${EXTENSIONS}.filters.http.set_filter_state.v3.Config`,
+      on_request_headers: [
+        {
+          object_key: "io.istio.peer_principal",
+          factory_key: "envoy.string",
+          format_string: { text_format_source: { inline_string: "%REQ(X-PEER)%" } },
+        },
+      ],
+    },
+  });
+  listeners.push(listener);
+}
+
 describe("identity through Envoy", () => {
   const dir = mkdtempSync(join(tmpdir(), "limen-identity-"));
   let stack: Stack;
@@ -112,7 +137,10 @@ describe("identity through Envoy", () => {
     stack = await startStack({
       policy: join(dir, "policy.yaml"),
       config: { trust: { headers: { tenant: "x-tenant" } } },
-      edit: (bootstrap) => identified(bootstrap, { own, ca }),
+      edit: (bootstrap) => {
+        tunnelled(bootstrap);
+        identified(bootstrap, { own, ca });
+      },
     });
   });
   after(async () => {
@@ -213,6 +241,24 @@ describe("identity through Envoy", () => {
   ];
   for (const [name, expected, sent] of rows) {
     it(`${name}: ${expected}`, async () => assert.equal(await ask(sent), expected));
+  }
+
+  for (const [peer, expected] of [
+    ["spiffe://prod/ns/agents/sa/bot", 200],
+    ["spiffe://prod/ns/other/sa/bot", 403],
+    ["spiffe://prod/ns/agents/sa/bot,spiffe://prod/ns/other/sa/bot", 403],
+    [undefined, 403],
+  ] as const) {
+    it(`${peer ?? "nobody"} in a tunnel: ${expected}`, async () => {
+      const headers = { "content-type": "application/json", ...(peer && { "x-peer": peer }) };
+      const body = JSON.stringify({
+        model: "demo-1",
+        messages: [{ role: "user", content: "Hi" }],
+      });
+      const url = `${stack.envoy.url("tunnel")}/v1/chat/completions`;
+      const { status } = await fetch(url, { method: "POST", headers, body });
+      assert.equal(status, expected);
+    });
   }
 
   it("a client's own headers of Limen's names never reach the provider", async () => {

@@ -99,13 +99,13 @@ function decodeEvent(fields: Wire, trust: Trust): EnvoyEvent | undefined {
 
 function decodeRequestHead(body: Wire, fields: Wire, trust: Trust): RequestHead {
   const headers = decodeHeaders(body);
-  const principal = attribute(fields, "connection.uri_san_peer_certificate") ?? "";
+  const said = { principal: principalIn(fields), headers, metadata: decodeMetadata(fields) };
   return {
     method: headers.get(":method") ?? "",
     path: headers.get(":path") ?? "",
     headers,
     route: attribute(fields, "xds.route_name") ?? "",
-    identity: identityOf({ principal, headers, metadata: decodeMetadata(fields) }, trust),
+    identity: identityOf(said, trust),
     endOfStream: body["end_of_stream"] === true,
   };
 }
@@ -153,6 +153,14 @@ function decodeMetadata(fields: Wire): unknown {
     throw broken("its metadata cannot be read"); // no message, or one that is nested too deeply
   }
 }
+
+/** Where a waypoint of Istio keeps the name of the tunnel's certificate: the listener that reads requests has no TLS. */
+const TUNNEL_PRINCIPAL = "filter_state['io.istio.peer_principal']";
+
+/** The certificate of the connection itself comes first; "" when there is none. */
+const principalIn = (fields: Wire): string =>
+  attribute(fields, "connection.uri_san_peer_certificate") ||
+  (attribute(fields, TUNNEL_PRINCIPAL) ?? "");
 
 /** A string attribute, or undefined when Envoy did not send it. */
 const attribute = (fields: Wire, name: string): string | undefined =>

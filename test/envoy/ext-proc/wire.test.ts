@@ -90,6 +90,32 @@ describe("ext_proc identities", () => {
     ]);
   });
 
+  it("are those of the tunnel where the connection shows no certificate, and of one of both", () => {
+    const [own, tunnel] = ["spiffe://prod/ns/agents/sa/bot", "spiffe://prod/ns/other/sa/bot"];
+    for (const { connection, want } of [
+      { connection: undefined, want: tunnel },
+      { connection: "", want: tunnel },
+      { connection: own, want: own },
+      { connection: "spiffe://prod/../x", want: undefined },
+    ]) {
+      const said = {
+        "filter_state['io.istio.peer_principal']": tunnel,
+        ...(connection === undefined ? {} : { "connection.uri_san_peer_certificate": connection }),
+      };
+      const fields = Object.fromEntries(
+        Object.entries(said).map(([name, stringValue]) => [name, { stringValue }]),
+      );
+      const { event } = read(
+        requestBytes({
+          request_headers: { headers: { headers: [] } },
+          attributes: { "envoy.filters.http.ext_proc": { fields } },
+        }),
+      );
+      assert.ok(event?.kind === "request_headers");
+      assert.equal(event.head.identity.reveal().spiffe, want);
+    }
+  });
+
   it("fail the call, and say no more, when a token is nested beyond what can be read", () => {
     // Bytes, not objects: the length of each level holds those below.
     let value: Buffer = Buffer.from([0x1a, 0x00]); // a Value that is the empty text
