@@ -59,30 +59,36 @@ const REGIONAL_INDICATORS: Form = {
   isRead: (points) => !areFlags(points),
 };
 
-const FORMS = [SMALL_CAPITALS, BRAILLE, REGIONAL_INDICATORS] as const;
-const formOf = (point: number): Form | undefined => FORMS.find(({ letters }) => letters.has(point));
+const FORM_OF: ReadonlyMap<number, Form> = new Map(
+  [SMALL_CAPITALS, BRAILLE, REGIONAL_INDICATORS].flatMap((form) =>
+    [...form.letters.keys()].map((point) => [point, form] as const),
+  ),
+);
+/** Characters looked at together; what is left of a longer run is a run of its own. Even: flags are pairs. */
+const LONGEST = 256;
 
 const widthOf = (point: number): number => (point > 0xffff ? 2 : 1);
 
 /** What the character at `at` reads as in its run, undefined where it is no letter; asked in ascending order. */
 export function letterForms(text: string): (at: number, point: number) => string | undefined {
-  let read: Form | undefined;
+  let form: Form | undefined;
   let end = 0;
   return (at, point) => {
-    const form = formOf(point);
-    if (form === undefined) return undefined;
-    if (at < end) return read?.letters.get(point);
+    const own = FORM_OF.get(point);
+    if (own === undefined) return undefined;
+    if (at < end) return form?.letters.get(point);
     const points: number[] = [];
+    const first = Math.max(end, at - LONGEST / 2);
     let start = at;
     // Only small capitals have letters of other kinds before them, of one unit each.
-    while (form.isInRun(text.charCodeAt(start - 1))) start -= 1;
-    for (end = start; end < text.length; ) {
+    while (start > first && own.isInRun(text.charCodeAt(start - 1))) start -= 1;
+    for (end = start; end < text.length && points.length < LONGEST; ) {
       const next = text.codePointAt(end) ?? 0;
-      if (!form.isInRun(next)) break;
+      if (!own.isInRun(next)) break;
       points.push(next);
       end += widthOf(next);
     }
-    read = form.isRead(points) ? form : undefined;
-    return read?.letters.get(point);
+    form = own.isRead(points) ? own : undefined;
+    return form?.letters.get(point);
   };
 }
