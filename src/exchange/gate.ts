@@ -95,7 +95,7 @@ export async function passGate(
 async function judgeBody(
   { head, body }: GateRequest,
   { dialect, policy }: { readonly dialect: Dialect | undefined; readonly policy: EffectivePolicy },
-  { policies, clock, signal }: Required<Pick<RequestInput, "policies" | "clock" | "signal">>,
+  { policies, clock, signal }: Pick<RequestInput, "policies" | "clock" | "signal">,
 ): Promise<RequestDecision> {
   const { route, identity } = head;
   const path = pathOf(head.path);

@@ -33,7 +33,7 @@ export type RequestInput = {
   readonly bytes: Uint8Array;
   readonly clock: Clock;
   /** Aborted: nobody waits for the decision any more. */
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal;
 };
 
 /** What was decided about a request, with everything a record says about it. */
