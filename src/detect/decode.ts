@@ -5,7 +5,14 @@
  */
 import { base64Pieces } from "./disguise/base64-pieces.ts";
 import { binary, escapes, hex, numbers, quoted, scattered } from "./disguise/codes.ts";
-import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./disguise/decoder.ts";
+import {
+  type Decoded,
+  type Decoder,
+  fromUtf8,
+  inOne,
+  PIECES,
+  piecewise,
+} from "./disguise/decoder.ts";
 import { apart } from "./disguise/letters.ts";
 import { morse } from "./disguise/morse.ts";
 import { pattern } from "./re2.ts";
@@ -15,8 +22,8 @@ import { rot13 } from "./rot13.ts";
 const base64 = piecewise(
   "source",
   "[A-Za-z0-9+/_-]{22,}={0,2}",
-  ...[0, 1, 2, 3].map(
-    (skipped) => (piece: string) => fromUtf8(Buffer.from(piece.slice(skipped), "base64")),
+  ...[0, 1, 2, 3].map((skipped) =>
+    inOne((piece) => fromUtf8(Buffer.from(piece.slice(skipped), "base64"))),
   ),
 );
 
@@ -24,13 +31,13 @@ const base64 = piecewise(
 const percent = piecewise(
   "source",
   "[^\\s\"'<>%]*(?:%[0-9A-Fa-f]{2}[^\\s\"'<>%]*){3,}",
-  (piece) => {
+  inOne((piece) => {
     try {
       return decodeURIComponent(piece.replaceAll("+", " "));
     } catch {
       return undefined;
     }
-  },
+  }),
 );
 
 /** Whole texts, read only when a common word or one of instructions stands in them in that writing. */

@@ -86,6 +86,7 @@ export function* readingsInSteps(text: string): Steps<Readings> {
       yield;
       for (const piece of decoder.decode(subject)) {
         yield;
+        if (piece === undefined) continue;
         if (decoder.yields === "encoded" && !isLanguage(piece.text)) continue;
         work -= piece.text.length;
         if (work < 0) return { plain, hidden };

@@ -111,16 +111,20 @@ const settled = (judged: readonly Judged[], model: Model | undefined): readonly 
 async function judgeAgain(
   readings: readonly Reading[],
   model: Model,
+  pace: Pace,
 ): Promise<{ readonly readings: readonly Reading[]; readonly cause: Cause | undefined }> {
+  const pause = pauses(pace);
   const order = readings
     .flatMap(({ judged, index }) => judged.map(({ passage }) => ({ passage, index })))
     .toSorted(
       (a, b) => TURN[a.passage.provenance] - TURN[b.passage.provenance] || b.index - a.index,
     );
+  await pause();
   const { judged, cause } = await detect(
     order.map(({ passage }) => passage),
     model,
   );
+  await pause();
   const byText = Map.groupBy(judged, (_, at) => order[at]?.index);
   return {
     readings: readings.map((reading) => ({ ...reading, judged: byText.get(reading.index) ?? [] })),
@@ -241,13 +245,16 @@ export function injectionJudge(
     const levels = scorer?.thresholds[injection.sensitivity];
     const model = scorer && levels && { scorer, levels, options: context };
     const means: Means = { injection, model, pace: context };
+    const pause = pauses(context);
     const byRules = await inTurns(readByRules(said, injection), context);
+    await pause();
     const early = flaggedBy(settled(all(byRules), model), injection, "deny");
     if (early !== undefined) return { verdict: denied(early.rule), findings: findingsIn(byRules) };
     const { readings, cause } =
       model === undefined
         ? { readings: byRules, cause: undefined }
-        : await judgeAgain(byRules, model);
+        : await judgeAgain(byRules, model, context);
+    await pause();
     const findings = findingsIn(readings);
     const refused = flaggedBy(all(readings), injection, "deny");
     if (refused !== undefined) return judgement(denied(refused.rule), findings, cause);

@@ -4,6 +4,7 @@
  * ends where it is no longer text. ASCII text alone: bytes of other scripts would let prose pass for pieces.
  */
 import type { Span } from "../../core/segment.ts";
+import type { Steps } from "../../core/steps.ts";
 import { ALNUM, alphabet, DIGITS, isLetter, LOWER, UPPER } from "../ascii.ts";
 import type { Decoded, Decoder } from "./decoder.ts";
 import { hasWords, written } from "./words.ts";
@@ -18,7 +19,7 @@ SEXTETS["-".charCodeAt(0)] = 62;
 SEXTETS["_".charCodeAt(0)] = 63;
 
 /** The next piece that begins in `[from, until)`. Signs and numbers alone join pieces, or count them. */
-function pieceFrom(text: string, from: number, until = text.length): Span | undefined {
+function* pieceFrom(text: string, from: number, until = text.length): Steps<Span | undefined> {
   for (let start = from; start < until; ) {
     if (!isBase64(text.charCodeAt(start))) start += 1;
     else {
@@ -29,6 +30,7 @@ function pieceFrom(text: string, from: number, until = text.length): Span | unde
       }
       if (letters > 0) return { start, end };
       start = end;
+      yield;
     }
   }
   return undefined;
@@ -89,15 +91,16 @@ const LONGEST = 21;
 const NEAR = 80;
 
 /** Words encoded one by one. */
-function* wordsIn(text: string): Iterable<Decoded> {
+function* wordsIn(text: string): Iterable<Decoded | undefined> {
   let words: string[] = [];
   let source = { start: 0, end: 0 };
   const said = (): readonly Decoded[] => {
     const read = words.join(" ");
     return words.length > 1 && hasWords(read) ? [{ text: read, source }] : [];
   };
-  let piece = pieceFrom(text, 0);
-  for (; piece !== undefined; piece = pieceFrom(text, piece.end)) {
+  let piece = yield* pieceFrom(text, 0);
+  for (; piece !== undefined; piece = yield* pieceFrom(text, piece.end)) {
+    yield;
     const word = piece.end - piece.start > LONGEST ? undefined : wordIn(text, piece);
     if (word === undefined) continue;
     if (piece.start - source.end > NEAR) {
@@ -115,35 +118,40 @@ const GAP = 12;
 /** Of prose, chance makes less text than that. */
 const LEAST = 16;
 const FEWEST = 3;
+/** Characters that are decoded in one step. */
+const STEP = 16_384;
 
 /** What the pieces from `first` on are together, while that is text. */
-function cutFrom(text: string, first: Span): Decoded & { readonly pieces: number } {
+function* cutFrom(text: string, first: Span): Steps<Decoded & { readonly pieces: number }> {
   const decoding = new Decoding();
   let pieces = 0;
   let end = first.end;
   for (let piece: Span | undefined = first; piece !== undefined; ) {
     let at = piece.start;
-    while (at < piece.end && decoding.push(text.charCodeAt(at))) at += 1;
+    for (; at < piece.end && decoding.push(text.charCodeAt(at)); at += 1) {
+      if (at % STEP === 0) yield;
+    }
+    yield;
     if (at < piece.end) break;
     pieces += 1;
     ({ end } = piece);
     // Padding ends an encoding.
-    piece = text.charAt(end) === "=" ? undefined : pieceFrom(text, end, end + GAP);
+    piece = text.charAt(end) === "=" ? undefined : yield* pieceFrom(text, end, end + GAP);
     if (piece === undefined) decoding.end();
   }
   return { text: decoding.text, source: { start: first.start, end }, pieces };
 }
 
 /** One encoding in many pieces. What was read once is not read again: linear, whatever the pieces are. */
-function* cutIn(text: string): Iterable<Decoded> {
-  let piece = pieceFrom(text, 0);
-  for (; piece !== undefined; piece = pieceFrom(text, piece.end)) {
-    const { pieces, source, text: decoded } = cutFrom(text, piece);
+function* cutIn(text: string): Iterable<Decoded | undefined> {
+  let piece = yield* pieceFrom(text, 0);
+  for (; piece !== undefined; piece = yield* pieceFrom(text, piece.end)) {
+    const { pieces, source, text: decoded } = yield* cutFrom(text, piece);
     if (decoded.length < LEAST) continue;
     piece = source;
     const isCut = pieces >= FEWEST && source.end - source.start <= pieces * (LONGEST + GAP);
-    const read = written(decoded);
-    if (isCut && read !== undefined) yield { text: read, source };
+    const read = isCut ? yield* written(decoded) : undefined;
+    if (read !== undefined) yield { text: read, source };
   }
 }
 

@@ -3,20 +3,26 @@
  * binary digits. Lists of numbers are everywhere, so what is read of a list must have the form of writing.
  */
 import type { Span } from "../../core/segment.ts";
-import { alphabet, DIGITS, isDigit } from "../ascii.ts";
+import type { Steps } from "../../core/steps.ts";
+import { type Alphabet, alphabet, DIGITS, isDigit } from "../ascii.ts";
 import { pattern, Subject } from "../re2.ts";
-import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./decoder.ts";
+import { type Decoded, type Decoder, fromUtf8, inOne, PIECES, piecewise } from "./decoder.ts";
 import { written } from "./words.ts";
 
 const isHex = alphabet(`${DIGITS}abcdefABCDEF`);
 
 /** The units of `piece` that belong to an alphabet. */
-function only(piece: string, isMember: (unit: number) => boolean): string {
-  let kept = "";
+function only(piece: string, isMember: Alphabet): string {
+  const kept = Buffer.alloc(piece.length);
+  let length = 0;
   for (let at = 0; at < piece.length; at += 1) {
-    if (isMember(piece.charCodeAt(at))) kept += piece.charAt(at);
+    const unit = piece.charCodeAt(at);
+    if (isMember(unit)) {
+      kept[length] = unit;
+      length += 1;
+    }
   }
-  return kept;
+  return kept.toString("latin1", 0, length);
 }
 
 const lenient = new TextDecoder("utf-8");
@@ -31,15 +37,19 @@ const isProof = (text: string, bytes: Uint8Array): boolean =>
   text.length < bytes.length && Buffer.byteLength(text) === bytes.length;
 
 /** Pairs of digits, together or apart, `0x` before them or not. Of pairs that stand apart tables are made as well. */
-export const hex = piecewise("source", "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\n-]{0,2}){14,}", (piece) => {
-  const digits = only(piece.replaceAll("0x", " "), isHex);
-  const bytes = Buffer.from(digits, "hex");
-  if (digits.length === piece.length) return fromUtf8(bytes);
-  const text = longestText(bytes);
-  return isProof(text, bytes) ? text : written(text);
-});
+export const hex = piecewise(
+  "source",
+  "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\n-]{0,2}){14,}",
+  function* (piece) {
+    const digits = only(piece.replaceAll("0x", " "), isHex);
+    const bytes = Buffer.from(digits, "hex");
+    if (digits.length === piece.length) return fromUtf8(bytes);
+    const text = longestText(bytes);
+    return isProof(text, bytes) ? text : yield* written(text);
+  },
+);
 
-export const binary = piecewise("source", "(?:[01]{8}[ ,;\\n-]{0,2}){12,}", (piece) => {
+const fromBits = (piece: string): string | undefined => {
   const bits = only(piece, isDigit);
   const bytes = new Uint8Array(bits.length / 8);
   for (let i = 0; i < bits.length; i += 1) {
@@ -47,23 +57,28 @@ export const binary = piecewise("source", "(?:[01]{8}[ ,;\\n-]{0,2}){12,}", (pie
     bytes[byte] = ((bytes[byte] ?? 0) << 1) | (bits.charCodeAt(i) & 1);
   }
   return fromUtf8(bytes);
-});
+};
+export const binary = piecewise("source", "(?:[01]{8}[ ,;\\n-]{0,2}){12,}", inOne(fromBits));
 
 /** The numbers of a list as characters, undefined where one of them is none. */
-function characters(list: string, base: 8 | 10): string | undefined {
-  let text = "";
-  let digits = "";
+function* characters(list: string, base: 8 | 10): Steps<string | undefined> {
+  // A number and what parts it from the next take more units than its character has bytes.
+  const units = Buffer.alloc(list.length);
+  let length = 0;
+  let code: number | undefined;
   for (let at = 0; at <= list.length; at += 1) {
-    const unit = list.charAt(at);
-    if (isDigit(unit.charCodeAt(0))) digits += unit;
-    else if (digits !== "") {
-      const code = Number.parseInt(digits, base);
-      if (Number.isNaN(code) || (code < 0x20 && code !== 0x0a)) return undefined;
-      text += String.fromCharCode(code);
-      digits = "";
+    const digit = list.charCodeAt(at) - 0x30;
+    if (digit >= 0 && digit <= 9) {
+      if (digit >= base) return undefined;
+      code = (code ?? 0) * base + digit;
+    } else if (code !== undefined) {
+      if (code < 0x20 && code !== 0x0a) return undefined;
+      length = units.writeUInt16LE(code, length);
+      code = undefined;
     }
   }
-  return written(text);
+  yield;
+  return yield* written(units.toString("utf16le", 0, length));
 }
 export const numbers = piecewise(
   "source",
@@ -87,17 +102,29 @@ function characterOf(code: string): string {
 
 const each = pattern(ESCAPE);
 /** Eight or more in a row. */
-export const escapes = piecewise("source", `(?:${ESCAPE} ?){8,}`, (piece) =>
-  each
-    .spans(new Subject(piece), piece.length)
-    .map(({ start, end }) => characterOf(piece.slice(start, end)))
-    .join(""),
-);
+const ROW = `(?:${ESCAPE} ?){8,}`;
+const rows = pattern(ROW);
+export const escapes: Decoder = {
+  trigger: ROW,
+  reads: "source",
+  yields: "encoded",
+  *decode(subject) {
+    for (const source of rows.each(subject, PIECES)) {
+      const row = subject.text.slice(source.start, source.end);
+      const characters: string[] = [];
+      for (const { start, end } of each.each(new Subject(row), row.length)) {
+        characters.push(characterOf(row.slice(start, end)));
+        yield;
+      }
+      yield { text: characters.join(""), source };
+    }
+  },
+};
 
 /** Quoted-printable of what needs no quoting. */
-export const quoted = piecewise("source", "(?:=[0-9A-F]{2}(?:=\\r?\\n)?){8,}", (piece) => {
+export const quoted = piecewise("source", "(?:=[0-9A-F]{2}(?:=\\r?\\n)?){8,}", function* (piece) {
   const text = fromUtf8(Buffer.from(only(piece, isHex), "hex"));
-  return text === undefined ? undefined : written(text);
+  return text === undefined ? undefined : yield* written(text);
 });
 
 /** Codes of ASCII letters, which nobody has to escape. */
@@ -152,7 +179,7 @@ export const scattered: Decoder = {
   *decode(subject) {
     for (const cluster of clusters(letterCodes.each(subject, PIECES))) {
       const decoded = unescaped(subject.text, cluster);
-      if (written(decoded.text) !== undefined) yield decoded;
+      if ((yield* written(decoded.text)) !== undefined) yield decoded;
     }
   },
 };

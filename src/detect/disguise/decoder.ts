@@ -1,5 +1,6 @@
 /** What a decoder is, and the two commonest ways to make one. */
 import type { Span } from "../../core/segment.ts";
+import type { Steps } from "../../core/steps.ts";
 import { pattern, type Subject } from "../re2.ts";
 
 export type Decoded = { readonly text: string; readonly source: Span };
@@ -10,8 +11,8 @@ export type Decoder = {
   readonly reads: "source" | "folded";
   /** `plain`: what comes out was in the text as it is, only out of sight; the rest must prove to be language. */
   readonly yields: "plain" | "encoded";
-  /** Each piece is decoded when it is asked for. */
-  decode(subject: Subject): Iterable<Decoded>;
+  /** Each piece is decoded when it is asked for; undefined: a step of looking for one, which may go on for long. */
+  decode(subject: Subject): Iterable<Decoded | undefined>;
 };
 
 /** Pieces looked at per text and decoder; the total is bounded by the caller's work limit. */
@@ -26,7 +27,14 @@ export function fromUtf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-type Read = (piece: string) => string | undefined;
+type Read = (piece: string) => Steps<string | undefined>;
+
+/** A reading of one step. */
+export const inOne = (read: (piece: string) => string | undefined): Read =>
+  function* (piece) {
+    yield;
+    return read(piece);
+  };
 
 /** A decoder for pieces that a pattern finds one by one. */
 export function piecewise(
@@ -43,7 +51,7 @@ export function piecewise(
       for (const span of pieces.each(subject, PIECES)) {
         const piece = subject.text.slice(span.start, span.end);
         for (const read of readings) {
-          const text = read(piece);
+          const text = yield* read(piece);
           if (text !== undefined) yield { text, source: span };
         }
       }

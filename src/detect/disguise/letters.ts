@@ -3,6 +3,8 @@
  * letters, everything else parts words. Lists of variables, scales, chords and initials are of the same form: what is
  * read must have vowels, enough different letters, and not the alphabet's order.
  */
+import type { Span } from "../../core/segment.ts";
+import type { Steps } from "../../core/steps.ts";
 import { isDigit } from "../ascii.ts";
 import { pattern } from "../re2.ts";
 import { type Decoder, PIECES } from "./decoder.ts";
@@ -67,20 +69,32 @@ function signOf(gaps: readonly string[]): string {
   return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ["", 0] as const)[0];
 }
 
-function read({ letters, gaps }: Run): string | undefined {
+function* read({ letters, gaps }: Run): Steps<string | undefined> {
   if (letters.length < LEAST) return undefined;
   const sign = signOf(gaps.slice(1));
   const joined = letters
     .map((letter, at) => (at > 0 && gaps[at] !== sign ? ` ${letter}` : letter))
     .join("");
-  const words = joined
-    .split(" ")
-    .map((word) => (word.length < LEAST ? word : (parted(word) ?? word)));
+  const words: string[] = [];
+  for (const word of joined.split(" ")) {
+    words.push(word.length < LEAST ? word : ((yield* parted(word)) ?? word));
+  }
   const text = words.join(" ");
   if (hasWords(text)) return text;
   if (!looksWritten(letters.join(""))) return undefined;
   if (words.length === 1) return PLAIN_SIGNS.has(sign) ? text : undefined;
   return hasForm(text) && (words.length > 2 || PLAIN_SIGNS.has(sign)) ? text : undefined;
+}
+
+/** Of a longer run, parts are read one by one; what a border cuts is whole in the next. */
+const LONG = 16_384;
+const OVERLAP = 1_024;
+
+function* partsOf({ start, end }: Span): Iterable<Span> {
+  for (let at = start; ; at += LONG - OVERLAP) {
+    yield { start: at, end: Math.min(at + LONG, end) };
+    if (at + LONG >= end) return;
+  }
 }
 
 export const apart: Decoder = {
@@ -95,8 +109,11 @@ export const apart: Decoder = {
         start: isLetter(text.charAt(start)) ? start : start + 1,
         end: isCut ? end - 1 : end,
       };
-      const said = read(runOf(text.slice(source.start, source.end)));
-      if (said !== undefined) yield { text: said, source };
+      for (const part of partsOf(source)) {
+        yield;
+        const said = yield* read(runOf(text.slice(part.start, part.end)));
+        if (said !== undefined) yield { text: said, source: part };
+      }
     }
   },
 };

@@ -1,4 +1,5 @@
 /** Morse code: letters apart by a space, words by a wider gap or a bar. Rules across a page and tables look like it. */
+import type { Steps } from "../../core/steps.ts";
 import { piecewise } from "./decoder.ts";
 import { hasWords } from "./words.ts";
 
@@ -10,11 +11,15 @@ const LETTERS: ReadonlyMap<string, string> = new Map(
 const DOTS: ReadonlySet<string> = new Set(".·•∙");
 const DASHES: ReadonlySet<string> = new Set("-–—−_");
 
-function read(piece: string): string | undefined {
+/** Signs that are read in one step. */
+const STEP = 65_536;
+
+function* read(piece: string): Steps<string | undefined> {
   let text = "";
   let code = "";
   let isWordOver = false;
   for (let at = 0; at <= piece.length; at += 1) {
+    if (at % STEP === 0) yield;
     const unit = piece.charAt(at);
     const sign = DOTS.has(unit) ? "." : DASHES.has(unit) ? "-" : "";
     if (sign === "") {

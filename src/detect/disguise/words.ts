@@ -3,6 +3,7 @@
  * hashes and code is told from writing by its form, in any alphabet that parts words; where words run together, by a
  * small list of the English words that orders are made of, which also parts them again.
  */
+import type { Steps } from "../../core/steps.ts";
 import { isLetter } from "../ascii.ts";
 
 const WORDS: ReadonlySet<string> = new Set(
@@ -53,6 +54,8 @@ export const hasWords = (text: string): boolean => known(text, 2) === 2;
 const WORD = 2;
 const STRAYS = 4;
 const STRAY = 1;
+/** Letters that are looked at in one step: each costs up to a microsecond. */
+const STEP = 1_024;
 /** Of the letters, so many must be in words. */
 const COVERED = 0.55;
 
@@ -60,7 +63,7 @@ const COVERED = 0.55;
  * The words of letters that run together, or undefined where they are hardly any of the list. Letters of no word stand
  * together as one.
  */
-export function parted(letters: string): string | undefined {
+export function* parted(letters: string): Steps<string | undefined> {
   const lower = letters.toLowerCase();
   // The cheapest way to read the first `at` letters, the same ending in letters of no word, and the length of the last
   // word; 0: such letters.
@@ -78,6 +81,7 @@ export function parted(letters: string): string | undefined {
     }
     strays[at] = stray;
     costs[at] = best;
+    if (at % STEP === 0) yield;
   }
   return joined(letters, lengths);
 }
@@ -136,9 +140,10 @@ export function hasForm(text: string): boolean {
 }
 
 /** A text as it reads, its words parted where they run together; undefined where it says nothing. */
-export function written(text: string): string | undefined {
+export function* written(text: string): Steps<string | undefined> {
   if (hasForm(text) || hasWords(text)) return text;
+  yield;
   const run = text.trim();
   for (let at = 0; at < run.length; at += 1) if (!isLetter(run.charCodeAt(at))) return undefined;
-  return parted(run);
+  return yield* parted(run);
 }
