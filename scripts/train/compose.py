@@ -58,6 +58,7 @@ class Mix:
     bags: int = 40_000
     shares: dict[str, float] = field(default_factory=lambda: {
         "user_benign": 0.20, "user_direct": 0.13, "data_benign": 0.12, "data_embedded": 0.07, "woven": 0.11, "phrases": 0.05, "tongues": 0.17, "frames": 0.10, "tools": 0.06})
+    often: dict[str, int] = field(default_factory=dict)  # files of our own sentences, by what stands behind the dash: drawn so many times as often
     prefer: dict[str, float] = field(default_factory=lambda: {
         "trigger_words": 2.0, "about_attacks": 2.5, "fiction_frame": 2.5, "plain_harmful_request": 3.5, "roleplay": 1.5, "persona_prompt": 1.5, "persona_long": 2.0,
         "agent_request": 1.0, "user+document": 0.7, "mail": 1.5, "agent_docs": 4.0, "payload_splitting": 2.0, "generated_roleplay": 0.6, "safety_goal_hijacking": 0.7})
@@ -163,7 +164,7 @@ class Composer:
             if row.source in ("BFCL v4 requests", "self-instruct seeds") and 15 <= len(row.plain) <= 220
         ]
         self.lines = self.bystanders()
-        every = {name: without.sections(sections) for name, sections in languages.files().items()}
+        every = {name: without.sections(sections) for name, sections in languages.files(mix.often).items()}
         self.frames = languages.Frames(every.pop("frames"))
         self.tools = languages.Tools(every.pop("tools"))
         self.tongues = {code: languages.Language(sections) for code, sections in every.items()}
@@ -425,9 +426,11 @@ def main() -> None:
     parser.add_argument("--debias", help="a run whose trigger words to put into harmless sentences")
     parser.add_argument("--without", default="", help=f"wrappers that no attack is to stand in: of {', '.join(MARKS)}, by commas")
     parser.add_argument("--share", action="append", default=[], help="NAME=SHARE instead of Mix's; may be repeated")
+    parser.add_argument("--often", action="append", default=[], help="NAME=TIMES: lines of languages/*-NAME.txt are drawn so many times as often; may be repeated")
     arguments = parser.parse_args()
     mix = Mix(bags=arguments.bags)
     mix.shares |= {name: float(share) for name, share in (pair.split("=") for pair in arguments.share)}
+    mix.often |= {name: int(times) for name, times in (pair.split("=") for pair in arguments.often)}
     triggers = {}
     if arguments.debias:
         found = json.loads((RUNS / arguments.debias / "triggers.json").read_text())

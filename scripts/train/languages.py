@@ -29,13 +29,17 @@ def read(path: Path) -> Sections:
     return sections
 
 
-def files() -> dict[str, Sections]:
-    """By language; `frames` and `tools` are in English. What stands behind a dash adds to the file before it."""
+def files(often: dict[str, int] | None = None) -> dict[str, Sections]:
+    """
+    By language; `frames` and `tools` are in English. What stands behind a dash adds to the file before it, and `often`
+    says of which of these names each line is drawn as if it stood there so many times.
+    """
     found: dict[str, Sections] = {}
     for path in sorted(FOLDER.glob("*.txt")):
-        sections = found.setdefault(path.stem.partition("-")[0], {})
+        language, _, part = path.stem.partition("-")
+        sections = found.setdefault(language, {})
         for name, lines in read(path).items():
-            sections.setdefault(name, []).extend(lines)
+            sections.setdefault(name, []).extend(lines * (often or {}).get(part, 1))
     return found
 
 
@@ -205,7 +209,8 @@ class Tools:
         return rng.choice(self.sections["agent_order"])
 
     def notice(self, rng: random.Random) -> str:
-        return rng.choice(self.sections["people_line"])
+        """What is said to people, or to the caller in its own interest."""
+        return rng.choice(self.sections["people_line" if rng.random() < 0.65 else "guidance"])
 
     def quiet(self, rng: random.Random) -> str:
         return rng.choice(self.sections["quiet"])
