@@ -7,7 +7,7 @@ import type { Span } from "../../core/segment.ts";
 import type { Steps } from "../../core/steps.ts";
 import { ALNUM, alphabet, DIGITS, isLetter, LOWER, UPPER } from "../ascii.ts";
 import type { Decoded, Decoder } from "./decoder.ts";
-import { hasWords, written } from "./words.ts";
+import { hasForm, hasWords, written } from "./words.ts";
 
 const CHARACTERS = `${UPPER}${LOWER}${DIGITS}+/`;
 const isBase64 = alphabet(`${ALNUM}+/-_`);
@@ -89,6 +89,8 @@ function wordIn(text: string, { start, end }: Span): string | undefined {
 const LONGEST = 21;
 /** Between two words, each encoded by itself, others may stand: "then". */
 const NEAR = 80;
+/** So many different words of no list are none by chance. */
+const TELLING = 4;
 
 /** Words encoded one by one. */
 function* wordsIn(text: string): Iterable<Decoded | undefined> {
@@ -96,7 +98,8 @@ function* wordsIn(text: string): Iterable<Decoded | undefined> {
   let source = { start: 0, end: 0 };
   const said = (): readonly Decoded[] => {
     const read = words.join(" ");
-    return words.length > 1 && hasWords(read) ? [{ text: read, source }] : [];
+    const isSaid = hasWords(read) || (new Set(words).size >= TELLING && hasForm(read));
+    return words.length > 1 && isSaid ? [{ text: read, source }] : [];
   };
   let piece = yield* pieceFrom(text, 0);
   for (; piece !== undefined; piece = yield* pieceFrom(text, piece.end)) {

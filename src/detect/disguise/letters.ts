@@ -11,8 +11,8 @@ import { type Decoder, PIECES } from "./decoder.ts";
 import { hasForm, hasWords, parted } from "./words.ts";
 
 /** Latin, Greek and Cyrillic, as ranges: classes of Unicode's letters would cost a hundred times as much. */
-const LETTER = "[A-Za-z\\x{370}-\\x{52f}]";
-const NO_LETTER = "[^A-Za-z0-9\\x{c0}-\\x{52f}]";
+const LETTER = "[A-Za-z\\x{c0}-\\x{52f}]";
+const NO_LETTER = "[^A-Za-z0-9\\x{c0}-\\x{1fff}]";
 const GAP = `${NO_LETTER}{1,4}`;
 /** The letter at its end may be the first of a word: that is seen by what follows. */
 const RUN = `(?:^|${NO_LETTER})(?:${LETTER}${GAP}){7,}${LETTER}`;
