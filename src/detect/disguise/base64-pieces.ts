@@ -19,7 +19,7 @@ SEXTETS["-".charCodeAt(0)] = 62;
 SEXTETS["_".charCodeAt(0)] = 63;
 
 /** The next piece that begins in `[from, until)`. Signs and numbers alone join pieces, or count them. */
-function* pieceFrom(text: string, from: number, until = text.length): Steps<Span | undefined> {
+function pieceFrom(text: string, from: number, until = text.length): Span | undefined {
   for (let start = from; start < until; ) {
     if (!isBase64(text.charCodeAt(start))) start += 1;
     else {
@@ -30,13 +30,20 @@ function* pieceFrom(text: string, from: number, until = text.length): Steps<Span
       }
       if (letters > 0) return { start, end };
       start = end;
-      yield;
     }
   }
   return undefined;
 }
 
 const isText = (byte: number): boolean => byte === 0x0a || (byte >= 0x20 && byte < 0x7f);
+
+const sextetAt = (text: string, at: number): number => SEXTETS[text.charCodeAt(at)] ?? 0;
+/** Whether the first bytes of a piece are text: of names and prose, chance makes few that are. */
+function beginsText(text: string, { start, end }: Span): boolean {
+  const [a, b, c] = [sextetAt(text, start), sextetAt(text, start + 1), sextetAt(text, start + 2)];
+  if (end - start > 1 && !isText((a << 2) | (b >> 4))) return false;
+  return end - start < 3 || isText(((b & 15) << 4) | (c >> 2));
+}
 
 /** Decodes characters as they come; `false`: what they stand for is no text, and nothing of it was kept. */
 class Decoding {
@@ -77,7 +84,6 @@ function isProse(text: string, { start, end }: Span): boolean {
 
 /** The text of one piece by itself. */
 function wordIn(text: string, { start, end }: Span): string | undefined {
-  if (isProse(text, { start, end })) return undefined;
   const decoding = new Decoding();
   for (let at = start; at < end; at += 1) {
     if (!decoding.push(text.charCodeAt(at))) return undefined;
@@ -85,12 +91,17 @@ function wordIn(text: string, { start, end }: Span): string | undefined {
   return decoding.end() && decoding.text !== "" ? decoding.text : undefined;
 }
 
+/** Characters that are looked at in one step. */
+const STEP = 16_384;
 /** A longer piece is found by itself. */
 const LONGEST = 21;
 /** Between two words, each encoded by itself, others may stand: "then". */
 const NEAR = 80;
 /** So many different words of no list are none by chance. */
 const TELLING = 4;
+
+const isCandidate = (text: string, piece: Span): boolean =>
+  piece.end - piece.start <= LONGEST && beginsText(text, piece) && !isProse(text, piece);
 
 /** Words encoded one by one. */
 function* wordsIn(text: string): Iterable<Decoded | undefined> {
@@ -101,10 +112,15 @@ function* wordsIn(text: string): Iterable<Decoded | undefined> {
     const isSaid = hasWords(read) || (new Set(words).size >= TELLING && hasForm(read));
     return words.length > 1 && isSaid ? [{ text: read, source }] : [];
   };
-  let piece = yield* pieceFrom(text, 0);
-  for (; piece !== undefined; piece = yield* pieceFrom(text, piece.end)) {
-    yield;
-    const word = piece.end - piece.start > LONGEST ? undefined : wordIn(text, piece);
+  let piece = pieceFrom(text, 0);
+  let stop = STEP;
+  for (; piece !== undefined; piece = pieceFrom(text, piece.end)) {
+    if (piece.start >= stop) {
+      stop = piece.start + STEP;
+      yield;
+    }
+    if (!isCandidate(text, piece)) continue;
+    const word = wordIn(text, piece);
     if (word === undefined) continue;
     if (piece.start - source.end > NEAR) {
       yield* said();
@@ -121,9 +137,6 @@ const GAP = 12;
 /** Of prose, chance makes less text than that. */
 const LEAST = 16;
 const FEWEST = 3;
-/** Characters that are decoded in one step. */
-const STEP = 16_384;
-
 /** What the pieces from `first` on are together, while that is text. */
 function* cutFrom(text: string, first: Span): Steps<Decoded & { readonly pieces: number }> {
   const decoding = new Decoding();
@@ -134,12 +147,11 @@ function* cutFrom(text: string, first: Span): Steps<Decoded & { readonly pieces:
     for (; at < piece.end && decoding.push(text.charCodeAt(at)); at += 1) {
       if (at % STEP === 0) yield;
     }
-    yield;
     if (at < piece.end) break;
     pieces += 1;
     ({ end } = piece);
     // Padding ends an encoding.
-    piece = text.charAt(end) === "=" ? undefined : yield* pieceFrom(text, end, end + GAP);
+    piece = text.charAt(end) === "=" ? undefined : pieceFrom(text, end, end + GAP);
     if (piece === undefined) decoding.end();
   }
   return { text: decoding.text, source: { start: first.start, end }, pieces };
@@ -147,8 +159,14 @@ function* cutFrom(text: string, first: Span): Steps<Decoded & { readonly pieces:
 
 /** One encoding in many pieces. What was read once is not read again: linear, whatever the pieces are. */
 function* cutIn(text: string): Iterable<Decoded | undefined> {
-  let piece = yield* pieceFrom(text, 0);
-  for (; piece !== undefined; piece = yield* pieceFrom(text, piece.end)) {
+  let piece = pieceFrom(text, 0);
+  let stop = STEP;
+  for (; piece !== undefined; piece = pieceFrom(text, piece.end)) {
+    if (piece.start >= stop) {
+      stop = piece.start + STEP;
+      yield;
+    }
+    if (!beginsText(text, piece)) continue;
     const { pieces, source, text: decoded } = yield* cutFrom(text, piece);
     if (decoded.length < LEAST) continue;
     piece = source;
