@@ -44,7 +44,9 @@ export const hex = piecewise(
     const digits = only(piece.replaceAll("0x", " "), isHex);
     const bytes = Buffer.from(digits, "hex");
     if (digits.length === piece.length) return fromUtf8(bytes);
+    yield;
     const text = longestText(bytes);
+    yield;
     return isProof(text, bytes) ? text : yield* written(text);
   },
 );
