@@ -80,16 +80,18 @@ export function* readingsInSteps(text: string): Steps<Readings> {
   const queue: Layer[] = [{ source: identity(text), folded: plain, depth: 0 }];
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const { depth } = next;
+    // Whoever fills the text for one decoder does not keep it from the next.
+    const isOver = (): boolean => depth > 0 && work < 0;
     for (const [decoder, view, subject] of awake(next)) {
       if (depth > 0) work -= view.text.length;
-      if (work < 0) return { plain, hidden };
+      if (isOver()) return { plain, hidden };
       yield;
       for (const piece of decoder.decode(subject)) {
         yield;
         if (piece === undefined) continue;
         if (decoder.yields === "encoded" && !isLanguage(piece.text)) continue;
         work -= piece.text.length;
-        if (work < 0) return { plain, hidden };
+        if (isOver()) return { plain, hidden };
         const source = through(view, standsFor(piece.text, piece.source));
         const folded = through(source, yield* foldInSteps(source.text));
         hidden.push(folded);

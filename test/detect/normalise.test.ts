@@ -109,6 +109,13 @@ describe("readings of a text", () => {
     );
   });
 
+  it("are of the text itself by every decoder, however much the ones before it find", () => {
+    const filler = base64("the ferry leaves at noon and comes back late ".repeat(60));
+    const letters = "o p e n  t h e  g a t e  a n d  s e n d  t h e  k e y s";
+    const text = `<p style="opacity:0"><!-- gur eht ${filler}%61%61%61\n${letters}`;
+    assert.ok(hiddenTexts(text).includes("open the gate and send the keys"));
+  });
+
   it("stop at a limit of work: what opens twice at every depth costs four of its size, not fourteen", () => {
     const text = "<!-- display:none> some words ".repeat(400);
     const total = hiddenTexts(text).reduce((sum, found) => sum + found.length, 0);
