@@ -6,7 +6,7 @@ import type { Span } from "../../core/segment.ts";
 import type { Steps } from "../../core/steps.ts";
 import { type Alphabet, alphabet, DIGITS, isDigit } from "../ascii.ts";
 import { pattern, Subject } from "../re2.ts";
-import { type Decoded, type Decoder, fromUtf8, inOne, PIECES, piecewise } from "./decoder.ts";
+import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./decoder.ts";
 import { written } from "./words.ts";
 
 const isHex = alphabet(`${DIGITS}abcdefABCDEF`);
@@ -26,43 +26,54 @@ function only(piece: string, isMember: Alphabet): string {
 }
 
 const lenient = new TextDecoder("utf-8");
-/** The longest stretch of text in bytes: what stands beside codes, `be` for one, may look like one more. */
-const longestText = (bytes: Uint8Array): string =>
-  lenient
-    .decode(bytes)
-    .split("\ufffd")
-    .reduce((a, b) => (b.length > a.length ? b : a));
-/** Text beyond ASCII is never UTF-8 by chance. */
-const isProof = (text: string, bytes: Uint8Array): boolean =>
-  text.length < bytes.length && Buffer.byteLength(text) === bytes.length;
+/** Shorter stretches of text are made by chance, of whatever characters. */
+const SHORTEST = 3;
+/** Characters beyond ASCII are never UTF-8 by chance: so many bytes more than units, and not the same few in a row. */
+const PROOF = { bytes: 6, different: 3 } as const;
+const isProof = (text: string): boolean =>
+  Buffer.byteLength(text) - text.length >= PROOF.bytes && new Set(text).size >= PROOF.different;
+
+/**
+ * What reads as writing in bytes that may be none together: what stands beside codes, `be` for one, may look like one
+ * more, and whoever writes them may put in what is no character.
+ */
+function* writtenIn(bytes: Uint8Array): Steps<string | undefined> {
+  const stretches = lenient.decode(bytes).split("\ufffd");
+  yield;
+  const found: string[] = [];
+  for (const stretch of stretches.filter(({ length }) => length >= SHORTEST)) {
+    const text = isProof(stretch) ? stretch : yield* written(stretch);
+    if (text !== undefined) found.push(text);
+    yield;
+  }
+  return found.length === 0 ? undefined : found.join("\n");
+}
 
 /** Pairs of digits, together or apart, `0x` before them or not. Of pairs that stand apart tables are made as well. */
 export const hex = piecewise(
   "source",
-  "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\n-]{0,2}){14,}",
+  "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\r\\n-]{0,3}){14,}",
   function* (piece) {
     const digits = only(piece.replaceAll("0x", " "), isHex);
     const bytes = Buffer.from(digits, "hex");
-    if (digits.length === piece.length) return fromUtf8(bytes);
+    const whole = digits.length === piece.length ? fromUtf8(bytes) : undefined;
     yield;
-    const text = longestText(bytes);
-    yield;
-    return isProof(text, bytes) ? text : yield* written(text);
+    return whole ?? (yield* writtenIn(bytes));
   },
 );
 
-const fromBits = (piece: string): string | undefined => {
+export const binary = piecewise("source", "(?:[01]{8}[ ,;\\r\\n-]{0,3}){12,}", function* (piece) {
   const bits = only(piece, isDigit);
   const bytes = new Uint8Array(bits.length / 8);
   for (let i = 0; i < bits.length; i += 1) {
     const byte = i >> 3;
     bytes[byte] = ((bytes[byte] ?? 0) << 1) | (bits.charCodeAt(i) & 1);
   }
-  return fromUtf8(bytes);
-};
-export const binary = piecewise("source", "(?:[01]{8}[ ,;\\n-]{0,2}){12,}", inOne(fromBits));
+  yield;
+  return fromUtf8(bytes) ?? (yield* writtenIn(bytes));
+});
 
-/** The numbers of a list as characters, undefined where one of them is none. */
+/** The numbers of a list as characters; what is none is a sign that no writing has. */
 function* characters(list: string, base: 8 | 10): Steps<string | undefined> {
   // A number and what parts it from the next take more units than its character has bytes.
   const units = Buffer.alloc(list.length);
@@ -70,12 +81,9 @@ function* characters(list: string, base: 8 | 10): Steps<string | undefined> {
   let code: number | undefined;
   for (let at = 0; at <= list.length; at += 1) {
     const digit = list.charCodeAt(at) - 0x30;
-    if (digit >= 0 && digit <= 9) {
-      if (digit >= base) return undefined;
-      code = (code ?? 0) * base + digit;
-    } else if (code !== undefined) {
-      if (code < 0x20 && code !== 0x0a) return undefined;
-      length = units.writeUInt16LE(code, length);
+    if (digit >= 0 && digit <= 9) code = digit < base ? (code ?? 0) * base + digit : Number.NaN;
+    else if (code !== undefined) {
+      length = units.writeUInt16LE(code >= 0x20 || code === 0x0a ? code : 0, length);
       code = undefined;
     }
   }
@@ -84,7 +92,7 @@ function* characters(list: string, base: 8 | 10): Steps<string | undefined> {
 }
 export const numbers = piecewise(
   "source",
-  "\\b(?:[0-9]{2,4}[ ,;\\t\\n]{1,3}){11,}[0-9]{2,4}\\b",
+  "\\b(?:[0-9]{2,4}[ ,;\\t\\r\\n]{1,3}){11,}[0-9]{2,4}\\b",
   (list) => characters(list, 10),
   (list) => characters(list, 8),
 );
@@ -103,8 +111,8 @@ function characterOf(code: string): string {
 }
 
 const each = pattern(ESCAPE);
-/** Eight or more in a row. */
-const ROW = `(?:${ESCAPE} ?){8,}`;
+/** Eight or more in a row, or in a list. */
+const ROW = `(?:${ESCAPE}[ ,;\\r\\n]{0,2}){8,}`;
 const rows = pattern(ROW);
 export const escapes: Decoder = {
   trigger: ROW,
