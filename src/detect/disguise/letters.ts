@@ -10,9 +10,13 @@ import { pattern } from "../re2.ts";
 import { type Decoder, PIECES } from "./decoder.ts";
 import { hasForm, hasWords, parted } from "./words.ts";
 
-/** Latin, Greek and Cyrillic, as ranges: classes of Unicode's letters would cost a hundred times as much. */
-const LETTER = "[A-Za-z\\x{c0}-\\x{52f}]";
-const NO_LETTER = "[^A-Za-z0-9\\x{c0}-\\x{1fff}]";
+/**
+ * Latin, Greek and Cyrillic, as ranges: classes of Unicode's letters would cost a hundred times as much. Between them
+ * stand the signs of multiplication and division.
+ */
+const LATIN = "A-Za-z\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}";
+const LETTER = `[${LATIN}\\x{f8}-\\x{52f}]`;
+const NO_LETTER = `[^0-9${LATIN}\\x{f8}-\\x{1fff}]`;
 const GAP = `${NO_LETTER}{1,4}`;
 /** The letter at its end may be the first of a word: that is seen by what follows. */
 const RUN = `(?:^|${NO_LETTER})(?:${LETTER}${GAP}){7,}${LETTER}`;
@@ -21,7 +25,9 @@ const LEAST = 8;
 /** Signs that part nothing but letters in any writing: there even one long word is read. */
 const PLAIN_SIGNS: ReadonlySet<string> = new Set([" ", ".", "_", "-", "*", ". ", " - ", "- "]);
 
-const isLetter = (unit: string): boolean => unit.toLowerCase() !== unit.toUpperCase();
+/** Letters of other alphabets part those that are read, as signs do. */
+const isLetter = (unit: string): boolean =>
+  unit < "\u0530" && unit.toLowerCase() !== unit.toUpperCase();
 const VOWELS: ReadonlySet<string> = new Set("aeiouyаеёиоуыэюяіїєαεηιουω");
 /** Of letters: how many are vowels, how many follow their neighbour in the alphabet, how many there are of them. */
 const WRITTEN = { vowels: 0.2, most: 0.65, successors: 0.34, different: 8 } as const;

@@ -38,6 +38,8 @@ const DISGUISES: Readonly<Record<string, readonly [string, string?]>> = {
   "letters apart by bars": [apart("|", " "), LETTERS],
   "letters apart by slashes": [apart("/", "  "), LETTERS],
   "letters apart by middle dots": [apart("·", "  "), LETTERS],
+  "letters apart by signs among letters": [apart("×", "  "), LETTERS],
+  "letters apart by letters of elsewhere": [apart("ⱥ", " ⱥ "), LETTERS],
   "letters apart by commas": [apart(",", ", "), LETTERS],
   "letters on lines of their own": [apart("\n", "\n\n"), LETTERS],
   "wide letters apart": [apart(" ", "  ").replace(/[a-z]/g, (a) => fullwidth(a)), LETTERS],
