@@ -50,12 +50,17 @@ export class ViewBuilder {
   /** `[start, end)` of the source reads as `text`; asked in order. */
   replace(start: number, end: number, text: string): void {
     this.#keep(start);
+    this.#copied = end;
+    // One unit for one stands where it would if it were kept: alphabets of other forms cost no more than text.
+    if (text.length === 1 && end - start === 1) {
+      this.#add(text);
+      return;
+    }
     if (text === "") this.#invisible += 1;
     else {
       this.#begin(~start);
       this.#add(text);
     }
-    this.#copied = end;
     this.#begin(end);
   }
 
