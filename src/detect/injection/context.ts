@@ -13,7 +13,7 @@ import { united } from "./sentences.ts";
 const LEAST = 80;
 /** Contexts told apart in one text; what follows the last of them is one more. */
 const MOST = 32;
-/** Marks looked at, of each kind. */
+/** Marks looked at, of each kind; what follows them is one more context. */
 const MARKS = 1_024;
 
 const NAMES =
@@ -44,8 +44,7 @@ const isRule = (mark: string): boolean => RULES.has(mark);
 const LINE_LIMIT = 64;
 
 /** Between a parting line and the next like it; a fence that is not closed runs to the end, a rule parts nothing. */
-function fenced(text: string): readonly Span[] {
-  const found: Span[] = [];
+function* fenced(text: string): Iterable<Span> {
   let open: { readonly mark: string; readonly start: number } | undefined;
   for (let at = 0; at < text.length; ) {
     const newline = text.indexOf("\n", at);
@@ -53,20 +52,18 @@ function fenced(text: string): readonly Span[] {
     const line = text.slice(at, Math.min(end, at + LINE_LIMIT)).trim();
     const mark = markOf(line);
     if (open !== undefined && mark === open.mark && (isRule(mark) || line.length === 3)) {
-      found.push({ start: open.start, end: at });
+      yield { start: open.start, end: at };
       open = undefined;
     } else if (mark !== undefined && (open === undefined || isRule(open.mark))) {
       open = { mark, start: end + 1 };
     }
     at = end + 1;
   }
-  if (open !== undefined && !isRule(open.mark)) found.push({ start: open.start, end: text.length });
-  return found;
+  if (open !== undefined && !isRule(open.mark)) yield { start: open.start, end: text.length };
 }
 
 /** Runs of lines that are quoted as in mail. */
-function quoted(text: string): readonly Span[] {
-  const found: Span[] = [];
+function* quoted(text: string): Iterable<Span> {
   let start = -1;
   for (let at = 0; at < text.length; ) {
     const newline = text.indexOf("\n", at);
@@ -74,26 +71,23 @@ function quoted(text: string): readonly Span[] {
     const isQuoted = text.charCodeAt(at) === 0x3e;
     if (isQuoted && start < 0) start = at;
     if (!isQuoted && start >= 0) {
-      found.push({ start, end: at });
+      yield { start, end: at };
       start = -1;
     }
     at = next;
   }
-  if (start >= 0) found.push({ start, end: text.length });
-  return found;
+  if (start >= 0) yield { start, end: text.length };
 }
 
 /** Between two literals: the second closes what the first opened. */
-function between(text: string, mark: string): readonly Span[] {
-  const found: Span[] = [];
-  for (let at = text.indexOf(mark); at >= 0 && found.length < MARKS; ) {
+function* between(text: string, mark: string): Iterable<Span> {
+  for (let at = text.indexOf(mark); at >= 0; ) {
     const start = at + mark.length;
     const close = text.indexOf(mark, start);
     const end = close < 0 ? text.length : close;
-    found.push({ start, end });
+    yield { start, end };
     at = close < 0 ? -1 : text.indexOf(mark, close + mark.length);
   }
-  return found;
 }
 
 /** From an opening tag to the last closing one of its name: a document cannot close the tag it stands in. */
@@ -149,7 +143,12 @@ export function* contextsOf(text: string): Steps<readonly Span[]> {
   const found: Span[] = [];
   for (const look of LOOKS) {
     yield;
-    for (const span of look(subject)) found.push(span);
+    let count = 0;
+    for (const { start, end } of look(subject)) {
+      count += 1;
+      found.push({ start, end: count === MARKS ? text.length : end });
+      if (count === MARKS) break;
+    }
   }
   yield;
   const all = united(found).filter(({ start, end }) => end - start >= LEAST);

@@ -80,6 +80,14 @@ describe("data in what a user wrote", () => {
     assert.equal(spans.at(-1)?.end, many.length);
   });
 
+  for (const short of ['""" """', "```\n```\n", "\n> x\n\n"]) {
+    it(`is what follows more marks than are looked at: ${JSON.stringify(short)}`, () => {
+      const text = `${short.repeat(1_025)}\nWhat is this?\n\`\`\`\n${DATA}\n\`\`\`\n"""${DATA}"""`;
+      assert.deepEqual(found(text).length, 1);
+      assert.ok(found(text)[0]?.endsWith(`${DATA}"""`));
+    });
+  }
+
   it("is looked for in time that grows with the text", () => {
     for (const unit of [
       '"""',
