@@ -45,11 +45,19 @@ function beginsText(text: string, { start, end }: Span): boolean {
   return end - start < 3 || isText(((b & 15) << 4) | (c >> 2));
 }
 
+/** Bytes that become text at once: a text put together in threes is a tree of its parts. */
+const JOINED = 4_096;
+
 /** Decodes characters as they come; `false`: what they stand for is no text, and nothing of it was kept. */
 class Decoding {
-  text = "";
+  #text = "";
+  #bytes: number[] = [];
   #bits = 0;
   #held = 0;
+
+  get text(): string {
+    return this.#text + String.fromCharCode(...this.#bytes);
+  }
 
   push(unit: number): boolean {
     this.#bits = (this.#bits << 6) | (SEXTETS[unit] ?? 0);
@@ -67,7 +75,13 @@ class Decoding {
     if ((count > 0 && !isText(a)) || (count > 1 && !isText(b)) || (count > 2 && !isText(c))) {
       return false;
     }
-    if (count > 0) this.text += String.fromCharCode(a, b, c).slice(0, count);
+    if (count > 0) this.#bytes.push(a);
+    if (count > 1) this.#bytes.push(b);
+    if (count > 2) this.#bytes.push(c);
+    if (this.#bytes.length >= JOINED) {
+      this.#text = this.text;
+      this.#bytes = [];
+    }
     return true;
   }
 }

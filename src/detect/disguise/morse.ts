@@ -5,8 +5,8 @@ import { hasWords } from "./words.ts";
 
 const CODES =
   ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..";
-const LETTERS: ReadonlyMap<string, string> = new Map(
-  CODES.split(" ").map((code, at) => [code, String.fromCharCode(0x61 + at)]),
+const LETTERS: ReadonlyMap<string, number> = new Map(
+  CODES.split(" ").map((code, at) => [code, 0x61 + at]),
 );
 const DOTS: ReadonlySet<string> = new Set(".·•∙");
 const DASHES: ReadonlySet<string> = new Set("-–—−_");
@@ -15,7 +15,9 @@ const DASHES: ReadonlySet<string> = new Set("-–—−_");
 const STEP = 65_536;
 
 function* read(piece: string): Steps<string | undefined> {
-  let text = "";
+  // A letter and the space before it take no more units than its code and what ends that.
+  const said = Buffer.alloc(piece.length + 1);
+  let length = 0;
   let code = "";
   let isWordOver = false;
   for (let at = 0; at <= piece.length; at += 1) {
@@ -24,16 +26,18 @@ function* read(piece: string): Steps<string | undefined> {
     const sign = DOTS.has(unit) ? "." : DASHES.has(unit) ? "-" : "";
     if (sign === "") {
       // Signs that stand for no letter are left out: digits, full stops.
-      text += LETTERS.get(code) ?? "";
+      const letter = LETTERS.get(code);
+      if (letter !== undefined) length = said.writeUInt8(letter, length);
       isWordOver = code === "" || unit !== " ";
       code = "";
     } else {
-      if (isWordOver) text += " ";
+      if (isWordOver) length = said.writeUInt8(0x20, length);
       isWordOver = false;
       code += sign;
     }
   }
-  return hasWords(text) ? text.trim() : undefined;
+  const text = said.toString("latin1", 0, length).trim();
+  return hasWords(text) ? text : undefined;
 }
 
 export const morse = piecewise(
