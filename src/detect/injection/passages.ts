@@ -1,7 +1,7 @@
 /**
  * What is judged of a text, one by one: the text itself, data that a user put between marks, several short ones of them
- * together, and what is hidden in it. Together they hold all of the text; the rules read a user's text whole as well, so that no mark he sets takes
- * anything from them.
+ * together, and what is hidden in it. Together they hold all of the text; the rules read a user's text whole as well,
+ * so that no mark he sets takes anything from them.
  */
 import type { Finding } from "../../core/finding.ts";
 import type { Provenance, Span } from "../../core/segment.ts";
