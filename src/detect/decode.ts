@@ -3,6 +3,7 @@
  * Each decoder has a trigger that stands in the text wherever it could find something. A decoder guesses where
  * an encoding stands; `normalise.ts` keeps only what reads like language.
  */
+import { ALNUM } from "./ascii.ts";
 import { base64Pieces } from "./disguise/base64-pieces.ts";
 import { binary, escapes, hex, numbers, quoted, scattered } from "./disguise/codes.ts";
 import {
@@ -10,6 +11,7 @@ import {
   type Decoder,
   fromUtf8,
   inOne,
+  needing,
   PIECES,
   piecewise,
 } from "./disguise/decoder.ts";
@@ -19,11 +21,14 @@ import { pattern } from "./re2.ts";
 import { rot13 } from "./rot13.ts";
 
 /** Letters before it, the `n` of an escaped line break for one, look like a part of it: each of the four ways to begin. */
-const base64 = piecewise(
-  "source",
-  "[A-Za-z0-9+/_-]{22,}={0,2}",
-  ...[0, 1, 2, 3].map((skipped) =>
-    inOne((piece) => fromUtf8(Buffer.from(piece.slice(skipped), "base64"))),
+const base64 = needing(
+  { of: `${ALNUM}+/_-`, length: 22 },
+  piecewise(
+    "source",
+    "[A-Za-z0-9+/_-]{22,}={0,2}",
+    ...[0, 1, 2, 3].map((skipped) =>
+      inOne((piece) => fromUtf8(Buffer.from(piece.slice(skipped), "base64"))),
+    ),
   ),
 );
 

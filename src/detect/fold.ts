@@ -5,8 +5,9 @@
  */
 import { atOnce, type Steps } from "../core/steps.ts";
 import { isLetter, LOWER, UPPER } from "./ascii.ts";
-import { letterForms } from "./disguise/letter-forms.ts";
-import { type View, ViewBuilder } from "./view.ts";
+import { codeUnitsOf } from "./code-units.ts";
+import { isFormed, letterForms } from "./disguise/letter-forms.ts";
+import { identity, type View, ViewBuilder } from "./view.ts";
 
 /** Ranges that are left out, first and last. */
 const INVISIBLE = [
@@ -125,6 +126,13 @@ const isCombining = (point: number): boolean => point >= 0x300 && point <= 0x36f
 /** Greek and Cyrillic. */
 const isRelated = (point: number): boolean => point >= 0x370 && point <= 0x52f;
 
+/** By code unit: 1 where a character may read as another, which few do in any script; halves of pairs all may. */
+const LOOKED_UP = new Uint8Array(0x10000).map((_, unit) => {
+  const isPair = unit >= 0xd800 && unit <= 0xdfff;
+  const isKnown = READS_AS.has(unit) || isFormed(unit);
+  return isPair || isKnown || isCombining(unit) || isRelated(unit) ? 1 : 0;
+});
+
 /** Whether the word around a Greek or Cyrillic letter has Latin letters too; asked in ascending order. */
 function mixedWords(text: string): (at: number) => boolean {
   let end = 0;
@@ -148,6 +156,9 @@ const STEP = 16_384;
 export const fold = (text: string): View => atOnce(foldInSteps(text));
 
 export function* foldInSteps(text: string): Steps<View> {
+  // ASCII, which most texts are, reads as itself.
+  if (Buffer.byteLength(text) === text.length) return identity(text);
+  const units = codeUnitsOf(text);
   const view = new ViewBuilder(text);
   const isMixed = mixedWords(text);
   const letterOf = letterForms(text);
@@ -157,7 +168,7 @@ export function* foldInSteps(text: string): Steps<View> {
       stop = at + STEP;
       yield;
     }
-    if (text.charCodeAt(at) < 0x80) continue;
+    if (LOOKED_UP[units[at] ?? 0] === 0) continue;
     const point = text.codePointAt(at) ?? 0;
     const end = at + (point > 0xffff ? 2 : 1);
     const reading = READS_AS.get(point) ?? letterOf(at, point);

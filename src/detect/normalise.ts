@@ -17,15 +17,18 @@ const WORK_MINIMUM = 4_096;
 
 export type Readings = { readonly plain: View; readonly hidden: readonly View[] };
 
-/** Two sets: all in one would need more memory than RE2 gives it, and be twenty times as slow. */
-const inSource = awakened("source");
-const inFolded = awakened("folded");
+const patterns = DECODERS.map(({ trigger }) => trigger).filter((one) => typeof one === "string");
+const triggers = patternSet(patterns);
 
-/** The decoders of one kind whose triggers stand in a text. */
-function awakened(kind: Decoder["reads"]): (subject: Subject) => readonly Decoder[] {
-  const decoders = DECODERS.filter(({ reads }) => reads === kind);
-  const triggers = patternSet(decoders.map(({ trigger }) => trigger));
-  return (subject) => triggers.matching(subject).flatMap((index) => decoders[index] ?? []);
+/** A text, and whether a decoder's trigger stands in it: for all patterns one pass. */
+type Sought = { readonly subject: Subject; readonly isAwake: (decoder: Decoder) => boolean };
+
+function soughtIn(text: string): Sought {
+  const subject = new Subject(text);
+  const found = new Set(triggers.matching(subject).map((index) => patterns[index]));
+  const isAwake = ({ trigger }: Decoder): boolean =>
+    typeof trigger === "string" ? found.has(trigger) : trigger(subject);
+  return { subject, isAwake };
 }
 
 const LANGUAGE = { letters: 0.6, printable: 0.9, minimum: 6 };
@@ -65,10 +68,16 @@ type Layer = { readonly source: View; readonly folded: View; readonly depth: num
 
 /** The decoders that may find something in a layer, each with what it reads. */
 function* awake({ source, folded }: Layer): Iterable<readonly [Decoder, View, Subject]> {
-  const subject = new Subject(source.text);
-  for (const decoder of inSource(subject)) yield [decoder, source, subject];
-  const plain = folded.text === source.text ? subject : new Subject(folded.text);
-  for (const decoder of inFolded(plain)) yield [decoder, folded, plain];
+  const inSource = soughtIn(source.text);
+  for (const decoder of DECODERS) {
+    const { reads } = decoder;
+    if (reads === "source" && inSource.isAwake(decoder)) yield [decoder, source, inSource.subject];
+  }
+  const inFolded = folded.text === source.text ? inSource : soughtIn(folded.text);
+  for (const decoder of DECODERS) {
+    const { reads } = decoder;
+    if (reads === "folded" && inFolded.isAwake(decoder)) yield [decoder, folded, inFolded.subject];
+  }
 }
 
 export const readingsOf = (text: string): Readings => atOnce(readingsInSteps(text));

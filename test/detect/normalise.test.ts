@@ -26,6 +26,21 @@ describe("folding", () => {
     });
   }
 
+  it("reads every compatibility form of the basic plane, alone and between others", () => {
+    let count = 0;
+    for (let point = 0xa0; point < 0xfffe; point += 1) {
+      const character = String.fromCharCode(point);
+      const reading = character.normalize("NFKC");
+      const isSurrogate = point >= 0xd800 && point <= 0xf8ff;
+      if (isSurrogate || reading === character || reading.length > 4) continue;
+      if (fold(character).invisible > 0) continue;
+      count += 1;
+      if (point >= 0x249c && point <= 0x24b5) continue; // letters in parentheses read as letters
+      assert.equal(fold(`中${character}中`).text, `中${reading}中`);
+    }
+    assert.ok(count > 2_500, `${count}`);
+  });
+
   it("leads every span of the view back to what it stands for", () => {
     const parts = fc.array(
       fc.constantFrom("a", "ｂ", "\u200b", "𝓬", "…", "é", "日", "ﬁ", "\u{e0041}"),

@@ -5,8 +5,8 @@
 import type { Span } from "../../core/segment.ts";
 import type { Steps } from "../../core/steps.ts";
 import { type Alphabet, alphabet, DIGITS, isDigit } from "../ascii.ts";
-import { pattern, Subject } from "../re2.ts";
-import { type Decoded, type Decoder, fromUtf8, PIECES, piecewise } from "./decoder.ts";
+import { pattern, type Subject } from "../re2.ts";
+import { type Decoded, type Decoder, fromUtf8, needing, PIECES, piecewise } from "./decoder.ts";
 import { written } from "./words.ts";
 
 const isHex = alphabet(`${DIGITS}abcdefABCDEF`);
@@ -49,17 +49,17 @@ function* writtenIn(bytes: Uint8Array): Steps<string | undefined> {
   return found.length === 0 ? undefined : found.join("\n");
 }
 
+function* fromPairs(piece: string): Steps<string | undefined> {
+  const digits = only(piece.replaceAll("0x", " "), isHex);
+  const bytes = Buffer.from(digits, "hex");
+  const whole = digits.length === piece.length ? fromUtf8(bytes) : undefined;
+  yield;
+  return whole ?? (yield* writtenIn(bytes));
+}
 /** Pairs of digits, together or apart, `0x` before them or not. Of pairs that stand apart tables are made as well. */
-export const hex = piecewise(
-  "source",
-  "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\r\\n-]{0,3}){14,}",
-  function* (piece) {
-    const digits = only(piece.replaceAll("0x", " "), isHex);
-    const bytes = Buffer.from(digits, "hex");
-    const whole = digits.length === piece.length ? fromUtf8(bytes) : undefined;
-    yield;
-    return whole ?? (yield* writtenIn(bytes));
-  },
+export const hex = needing(
+  { of: "0123456789abcdefABCDEFx :,;\r\n-", length: 28 },
+  piecewise("source", "(?:(?:0x)?[0-9A-Fa-f]{2}[ :,;\\r\\n-]{0,3}){14,}", fromPairs),
 );
 
 export const binary = piecewise("source", "(?:[01]{8}[ ,;\\r\\n-]{0,3}){12,}", function* (piece) {
@@ -103,14 +103,29 @@ const ESCAPE =
 
 /** The character of one escape: its digits are octal behind a bare backslash, decimal behind `&#`. */
 function characterOf(code: string): string {
-  const digits = only(code.startsWith("U+") ? code.slice(2) : code, isHex);
   const isDecimal = code.startsWith("&#") && code.charAt(2) !== "x";
   const isOctal = code.startsWith("\\") && isDigit(code.charCodeAt(1));
-  const point = Number.parseInt(digits, isOctal ? 8 : isDecimal ? 10 : 16);
+  const base = isOctal ? 8 : isDecimal ? 10 : 16;
+  let point = 0;
+  for (let at = 1; at < code.length; at += 1) {
+    const unit = code.charCodeAt(at);
+    if (isHex(unit)) point = point * base + (isDigit(unit) ? unit - 0x30 : (unit | 0x20) - 0x57);
+  }
   return point <= 0x10ffff ? String.fromCodePoint(point) : "";
 }
 
-const each = pattern(ESCAPE);
+const isOpening = alphabet("\\&U%");
+/** The escapes in a row, each with what parts it from the next. None has the sign inside with which another opens. */
+function* escapesIn(text: string, { start, end }: Span): Iterable<Span> {
+  for (let from = start, at = start + 1; from < end; at += 1) {
+    if (at < end && !isOpening(text.charCodeAt(at))) continue;
+    yield { start: from, end: at };
+    from = at;
+  }
+}
+
+/** Escapes that are read in one step. */
+const STEP = 4_096;
 /** Eight or more in a row, or in a list. */
 const ROW = `(?:${ESCAPE}[ ,;\\r\\n]{0,2}){8,}`;
 const rows = pattern(ROW);
@@ -120,11 +135,10 @@ export const escapes: Decoder = {
   yields: "encoded",
   *decode(subject) {
     for (const source of rows.each(subject, PIECES)) {
-      const row = subject.text.slice(source.start, source.end);
       const characters: string[] = [];
-      for (const { start, end } of each.each(new Subject(row), row.length)) {
-        characters.push(characterOf(row.slice(start, end)));
-        yield;
+      for (const { start, end } of escapesIn(subject.text, source)) {
+        characters.push(characterOf(subject.text.slice(start, end)));
+        if (characters.length % STEP === 0) yield;
       }
       yield { text: characters.join(""), source };
     }
@@ -140,7 +154,7 @@ export const quoted = piecewise("source", "(?:=[0-9A-F]{2}(?:=\\r?\\n)?){8,}", f
 /** Codes of ASCII letters, which nobody has to escape. */
 const LETTER_CODE = "(?:[46][1-9A-Fa-f]|[57][0-9Aa])";
 const LETTER = `(?:\\\\u00${LETTER_CODE}|\\\\u\\{0{0,4}${LETTER_CODE}\\}|\\\\x${LETTER_CODE}|%${LETTER_CODE}|&#x0{0,4}${LETTER_CODE};?|&#0{0,4}(?:6[5-9]|[78][0-9]|90|9[7-9]|1[01][0-9]|12[0-2]);?)`;
-const letterCodes = pattern(LETTER);
+const letterCodes = pattern(`(?:${LETTER})+`);
 /** Escaped letters not further apart belong together; so much is read before the first and behind the last. */
 const NEAR = 80;
 const AROUND = NEAR / 2;
@@ -150,6 +164,18 @@ const FEWEST = 4;
 function areScattered(spans: readonly Span[]): boolean {
   const apart = spans.filter(({ start }, at) => start > (spans[at - 1]?.end ?? start) + 1);
   return spans.length >= FEWEST && apart.length * 2 >= spans.length;
+}
+
+/** As many as pieces of any kind. */
+function* lettersIn(subject: Subject): Iterable<Span> {
+  let count = 0;
+  for (const row of letterCodes.each(subject, PIECES)) {
+    for (const letter of escapesIn(subject.text, row)) {
+      if (count === PIECES) return;
+      count += 1;
+      yield letter;
+    }
+  }
 }
 
 /** Escapes that stand near each other. */
@@ -187,7 +213,7 @@ export const scattered: Decoder = {
   reads: "source",
   yields: "encoded",
   *decode(subject) {
-    for (const cluster of clusters(letterCodes.each(subject, PIECES))) {
+    for (const cluster of clusters(lettersIn(subject))) {
       const decoded = unescaped(subject.text, cluster);
       if ((yield* written(decoded.text)) !== undefined) yield decoded;
     }

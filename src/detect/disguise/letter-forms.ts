@@ -64,6 +64,9 @@ const FORM_OF: ReadonlyMap<number, Form> = new Map(
     [...form.letters.keys()].map((point) => [point, form] as const),
   ),
 );
+/** Whether the character may be a letter of one of the alphabets. */
+export const isFormed = (point: number): boolean => FORM_OF.has(point);
+
 /** Characters looked at together; what is left of a longer run is a run of its own. Even: flags are pairs. */
 const LONGEST = 256;
 

@@ -192,6 +192,27 @@ describe("a disguise", () => {
     assert.deepEqual(hiddenIn(text), [ORDER]);
   });
 
+  it("is read in a row of escapes of every form, signs beyond ASCII included", () => {
+    const forms: readonly ((code: number) => string)[] = [
+      (code) => `\\u${hex(code).padStart(4, "0")}`,
+      (code) => `\\u{${hex(code)}}`,
+      (code) => (code < 0x100 ? `\\x${hex(code).padStart(2, "0")}` : `\\u{${hex(code)}}`),
+      (code) => (code < 0x40 ? `\\${code.toString(8)}` : `\\${octal(code).slice(-3)}`),
+      (code) => `U+${hex(code).toUpperCase().padStart(4, "0")}`,
+      (code) => `&#x${hex(code)};`,
+      (code) => `&#${code}`,
+    ];
+    const form = fc.constantFrom(...forms);
+    const gap = fc.constantFrom(" ", ", ", ";", "\r\n");
+    const row = fc.array(fc.tuple(form, gap), { minLength: ORDER.length, maxLength: ORDER.length });
+    fc.assert(
+      fc.property(row, (parts) => {
+        const text = parts.map(([write, between], at) => write(ORDER.charCodeAt(at)) + between);
+        assert.ok(hiddenIn(text.join("")).includes(ORDER), text.join(""));
+      }),
+    );
+  });
+
   it("is read once where one encoding is in pieces", () => {
     const letters = base64(ORDER);
     const pieces = [letters.slice(0, 7), ...cut(letters.slice(7), 8)];
@@ -256,6 +277,7 @@ describe("a disguise", () => {
       "101, ",
       ".- ",
       "\\u0061 ",
+      "\\u0061",
       "%61 x ",
       "=61",
       "ᴀ",
