@@ -1,4 +1,6 @@
-"""A trained run as two int8 ONNX files, and how far their answers move from the exact ones.
+"""A trained run as two int8 ONNX files.
+
+    python export.py RUN [--between RUN]
 
 `first.onnx`: `ids` int64 [1, tokens] -> `vectors` float [1, tokens, width], `early` [1, 3].
 `second.onnx`: `vectors` -> `late` [1, 3]. Logits of HEADS. One window a run, so nothing is padded and nothing masked.
@@ -20,7 +22,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from backbone import SLOTS
 from fit import loaded
-from model import HEADS, First, Head, Layer, Second
+from model import HEADS, Detector, First, Head, Layer, Second
 from pieces import LENGTH, OVERLAP
 from place import BACKBONE, RUNS
 from vocabulary import packed
@@ -144,12 +146,20 @@ def manifest(folder: Path, shape: dict) -> None:
     (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
+def between(run: str, other: str) -> Detector:
+    """Halfway between two runs of which one began with the other: what both know, with less of what only one fell for."""
+    model, second = loaded(run), loaded(other).state_dict()
+    model.load_state_dict({name: (value + second[name]) / 2 for name, value in model.state_dict().items()})
+    return model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
+    parser.add_argument("--between", help="another run: the weights halfway to it")
     arguments = parser.parse_args()
     folder = RUNS / arguments.run
-    model = loaded(arguments.run)
+    model = between(arguments.run, arguments.between) if arguments.between else loaded(arguments.run)
     write(AloneFirst(model.first), "ids", torch.full((1, 16), 5, dtype=torch.long), ["vectors", "early"], folder / "first.onnx")
     with_small_vocabulary(folder / "first.onnx")
     write(AloneSecond(model.second), "vectors", torch.zeros(1, 16, model.shape["width"]), ["late"], folder / "second.onnx")
