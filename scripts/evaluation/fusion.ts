@@ -15,7 +15,7 @@ import type { HeadScores, Scorer, Scores } from "./scorers.ts";
  */
 const SHARES: Readonly<Record<Sensitivity, Readonly<Record<Place, number>>>> = {
   permissive: { user: 0.001, tool: 0.0015, document: 0.001, hidden: 0.003 },
-  balanced: { user: 0.003, tool: 0.004, document: 0.0025, hidden: 0.012 },
+  balanced: { user: 0.004, tool: 0.004, document: 0.0025, hidden: 0.012 },
   strict: { user: 0.01, tool: 0.02, document: 0.02, hidden: 0.03 },
 };
 /** Share of benign users whose frames may be taken for a jailbreak; undefined: that head does not speak. */
