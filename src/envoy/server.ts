@@ -193,7 +193,7 @@ export class BoundaryServer {
       bodies.change(bytes);
       try {
         const reason = closed ?? (bodies.isExceeded ? "overloaded" : undefined);
-        const deps = { ...this.#deps.exchangeDeps(), closed: reason } as const;
+        const deps = { ...this.#deps.exchangeDeps(), hold: this.#hold, closed: reason } as const;
         return encodeReply(await passGate(request, deps, gone));
       } finally {
         bodies.change(-bytes);

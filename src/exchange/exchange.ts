@@ -190,8 +190,9 @@ export class Exchange {
     const { route, identity } = head;
     const path = pathOf(head.path);
     const { signal } = this.#wanted;
-    const input = { dialect, policies, route, path, identity, bytes: decoded.value, clock, signal };
-    const decision = await judgeRequest(input);
+    const { judging } = this.#deps.hold;
+    const facts = { dialect, policies, route, path, identity };
+    const decision = await judgeRequest({ ...facts, bytes: decoded.value, clock, signal, judging });
     // What was read is what goes on, not what came: nobody decodes it once more.
     const isDecoded = decoded.value !== bytes && decision.coverage.state !== "none";
     return isDecoded ? { ...decision, body: decision.body ?? decoded.value } : decision;

@@ -11,6 +11,7 @@ import type { Dialect } from "../llm/dialect.ts";
 import { dialectFor } from "../llm/registry.ts";
 import { codingOf } from "./body.ts";
 import { pathOf, upstreamEdits } from "./heads.ts";
+import type { Hold } from "./hold-budget.ts";
 import type { LocalReply, RequestHead } from "./http.ts";
 import { actionOf, Ledger, type LedgerDeps } from "./ledger.ts";
 import { refuse } from "./refuse.ts";
@@ -19,12 +20,14 @@ import {
   judgeHead,
   judgeRequest,
   type RequestDecision,
-  type RequestInput,
   undecided,
   unread,
 } from "./request.ts";
 
-export type GateDeps = LedgerDeps & Admission;
+export type GateDeps = LedgerDeps &
+  Admission & {
+    readonly hold: Pick<Hold, "judging">;
+  };
 
 /** What the proxy shows of the body: nothing, its beginning, or all of it. */
 export type ShownBody =
@@ -67,7 +70,7 @@ export async function passGate(
   const judged =
     byHead.kind === "decided"
       ? byHead.decision
-      : await judgeBody(request, { dialect, policy: byHead.policy }, { ...deps, signal: gone });
+      : await judgeBody(request, { dialect, policy: byHead.policy }, { deps, signal: gone });
   // Of what was given up and not judged in full nothing is decided: its record says that it broke off.
   const isGivenUp = gone.aborted && judged.cause !== undefined;
   const decision = isGivenUp ? undecided("aborted") : unchanging(judged);
@@ -95,7 +98,7 @@ export async function passGate(
 async function judgeBody(
   { head, body }: GateRequest,
   { dialect, policy }: { readonly dialect: Dialect | undefined; readonly policy: EffectivePolicy },
-  { policies, clock, signal }: Pick<RequestInput, "policies" | "clock" | "signal">,
+  { deps, signal }: { readonly deps: GateDeps; readonly signal: AbortSignal },
 ): Promise<RequestDecision> {
   const { route, identity } = head;
   const path = pathOf(head.path);
@@ -109,7 +112,10 @@ async function judgeBody(
       return unread("body_too_large", policy);
     case "whole": {
       const { bytes } = body;
-      return judgeRequest({ dialect, policies, route, path, identity, bytes, clock, signal });
+      const { policies, clock } = deps;
+      const { judging } = deps.hold;
+      const facts = { dialect, policies, route, path, identity };
+      return judgeRequest({ ...facts, bytes, clock, signal, judging });
     }
   }
 }

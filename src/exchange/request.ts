@@ -10,7 +10,7 @@ import type { JudgeContext, RequestControl } from "../core/control.ts";
 import type { Finding } from "../core/finding.ts";
 import type { Identity } from "../core/identity.ts";
 import type { InferenceRequest } from "../core/inference.ts";
-import type { EffectivePolicy, PolicySet } from "../core/policy.ts";
+import type { EffectivePolicy, PolicySet, SelectionFacts } from "../core/policy.ts";
 import type { ControlEntry, Coverage, ToolEntry } from "../core/record.ts";
 import type { Edit } from "../core/segment.ts";
 import { inTurns, type Steps } from "../core/steps.ts";
@@ -21,6 +21,7 @@ import { toolEntry } from "./calls.ts";
 import { controlEntry } from "./evidence.ts";
 import { isPassThrough, isUpgrade, pathOf, requestCause } from "./heads.ts";
 import type { RequestHead } from "./http.ts";
+import type { JudgeBudgets } from "./judge-budget.ts";
 import { scopeOf } from "./scope.ts";
 import { compose, segmentEdits } from "./splice.ts";
 
@@ -34,6 +35,8 @@ export type RequestInput = {
   readonly clock: Clock;
   /** Aborted: nobody waits for the decision any more. */
   readonly signal: AbortSignal;
+  /** Shared by all requests of the process. */
+  readonly judging: JudgeBudgets;
 };
 
 /** What was decided about a request, with everything a record says about it. */
@@ -128,23 +131,48 @@ export function judgeHead(
   return cause === undefined ? { kind: "read", policy } : decidedBy(cause);
 }
 
+/** All but small bodies wait for room, inside the policy's budget: not begun by then, they are refused as `overloaded`. */
 export async function judgeRequest(input: RequestInput): Promise<RequestDecision> {
-  const { route, path, identity, clock } = input;
+  const { bytes, clock, signal } = input;
   const startedMs = clock.monotonicMs();
-  const facts = { route, path, identity, dialect: input.dialect.id };
-  const before = input.policies.select(facts);
-  if (before === undefined) return unread("no_policy", undefined);
-  if (input.bytes.length > LARGE_BODY) await clock.turn();
+  const policy = input.policies.select(factsOf(input));
+  if (policy === undefined) return unread("no_policy", undefined);
+  if (bytes.length <= SMALL_BODY) return judgeBody(input, policy, startedMs);
+  const isLarge = bytes.length > LARGE_BODY;
+  const budget = isLarge ? input.judging.large : input.judging.middle;
+  const until = startedMs + policy.settings.budgetMs.request;
+  const judged = await budget.admit(bytes.length, { clock, signal, until }, async () => {
+    if (isLarge) await clock.turn();
+    if (signal.aborted) return unread("overloaded", policy); // not read for nobody
+    return judgeBody(input, policy, startedMs);
+  });
+  return judged.ok ? judged.value : unread(judged.cause, policy);
+}
+
+const factsOf = ({ route, path, identity, dialect }: RequestInput): SelectionFacts => ({
+  route,
+  path,
+  identity,
+  dialect: dialect.id,
+});
+
+/** @param before the policy by what is known without the body */
+async function judgeBody(
+  input: RequestInput,
+  before: EffectivePolicy,
+  startedMs: number,
+): Promise<RequestDecision> {
+  const { clock } = input;
   const attempt = guarded(() => readBody(input, before));
   const read = attempt.ok ? attempt.value : attempt;
   if (!read.ok) return unread(read.cause, before);
   const { request } = read.value;
   const modelName = request.model.reveal();
-  const policy = input.policies.select({ ...facts, model: modelName });
+  const policy = input.policies.select({ ...factsOf(input), model: modelName });
   const known = { model: label(modelName, input.policies.printable), modelName };
   if (policy === undefined) return unread("no_policy", undefined, known);
   const context = {
-    scope: scopeOf(identity),
+    scope: scopeOf(input.identity),
     until: startedMs + policy.settings.budgetMs.request,
     clock,
     signal: input.signal,
@@ -177,6 +205,8 @@ export async function judgeRequest(input: RequestInput): Promise<RequestDecision
  * has room for 500,000. Four times as many as texts that are judged.
  */
 const VALUES = 131_072;
+/** Bytes of a body that is judged in about one turn: of 4,000 at once few are begun (120 MiB at most, measured). */
+const SMALL_BODY = 16_384;
 /** Bytes of a body whose tree takes a millisecond or more: it is read in a turn of its own. */
 const LARGE_BODY = 65_536;
 

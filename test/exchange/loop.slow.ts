@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { systemClock } from "../../src/cli/clock.ts";
 import { NOBODY } from "../../src/core/identity.ts";
 import type { PolicySet } from "../../src/core/policy.ts";
+import { judgeBudgets } from "../../src/exchange/judge-budget.ts";
 import { judgeRequest, type RequestDecision } from "../../src/exchange/request.ts";
 import { dialectFor } from "../../src/llm/registry.ts";
 import { CARD, EMAIL } from "../egress/samples.ts";
@@ -38,6 +39,8 @@ const bodyOf = (content: unknown, rest: object = {}): Uint8Array =>
   );
 const SMALL = bodyOf("Which oil is right for my chain?");
 
+const judging = judgeBudgets();
+
 type Place = { readonly policies: PolicySet; readonly path: string };
 
 function judge(bytes: Uint8Array, { policies, path }: Place): Promise<RequestDecision> {
@@ -45,7 +48,7 @@ function judge(bytes: Uint8Array, { policies, path }: Place): Promise<RequestDec
   assert.ok(dialect !== undefined);
   const { signal } = new AbortController();
   const from = { dialect, policies, route: "r", path, identity: NOBODY };
-  return judgeRequest({ ...from, bytes, clock, signal });
+  return judgeRequest({ ...from, bytes, clock, signal, judging });
 }
 
 /** Small requests one after the other while a large one is judged; the longest time between two turns of the loop. */

@@ -22,6 +22,8 @@ export type LimenOptions = {
   /** Where the log is kept; below `dir` when left out. */
   readonly auditDir?: string;
   readonly drainSeconds?: number;
+  /** Most that values and texts may take in each thread; Node's own default when left out. */
+  readonly heapMiB?: number;
   /** Further keys of limen.yaml, instead of those that stand there otherwise. */
   readonly config?: Readonly<Record<string, unknown>>;
 };
@@ -50,7 +52,7 @@ export type Limen = {
 
 /** A service that has all it needs and does not run yet. */
 export async function prepareLimen(options: LimenOptions): Promise<Limen> {
-  const { dir } = options;
+  const { dir, heapMiB } = options;
   mkdirSync(dir, { recursive: true });
   const socket = join(dir, "limen.sock");
   const endpoint =
@@ -88,7 +90,11 @@ export async function prepareLimen(options: LimenOptions): Promise<Limen> {
   const start = async (): Promise<void> => {
     // What the service writes is kept for the person who looks into a failed test.
     const log = openSync(logFile, "a");
-    child = spawn(LIMEN, ["serve", "-c", config], { cwd: dir, stdio: ["ignore", log, log] });
+    const env =
+      heapMiB === undefined
+        ? process.env
+        : { ...process.env, NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
+    child = spawn(LIMEN, ["serve", "-c", config], { cwd: dir, env, stdio: ["ignore", log, log] });
     closeSync(log); // the child has its own
     const started = child;
     await until(READY_LIMIT_MS, "Limen to be ready", async () => {

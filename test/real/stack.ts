@@ -18,7 +18,7 @@ const DEMO_POLICY = fileURLToPath(new URL("../../demo/policy.yaml", import.meta.
 const NOTICED_LIMIT_MS = 10_000;
 
 export type StackOptions = Pick<BootstrapOptions, "gracefulClose" | "edit"> &
-  Pick<LimenOptions, "listen" | "drainSeconds" | "auditDir" | "config"> & {
+  Pick<LimenOptions, "listen" | "drainSeconds" | "auditDir" | "config" | "heapMiB"> & {
     /** A policy file; the demo's when left out. */
     readonly policy?: string;
     /** The file of the listener that has the filter. */
@@ -111,12 +111,13 @@ export const untilServing = (url: string): Promise<boolean> =>
   });
 
 function limenOptions(options: StackOptions): Omit<LimenOptions, "dir"> {
-  const { listen, drainSeconds, auditDir, config } = options;
+  const { listen, drainSeconds, auditDir, config, heapMiB } = options;
   return {
     policy: options.policy ?? DEMO_POLICY,
     ...(listen && { listen }),
     ...(drainSeconds !== undefined && { drainSeconds }),
     ...(auditDir !== undefined && { auditDir }),
     ...(config && { config }),
+    ...(heapMiB !== undefined && { heapMiB }),
   };
 }

@@ -11,6 +11,7 @@ import {
 import { decodeCheck } from "../../../src/envoy/ext-authz/check.ts";
 import { encodeReply } from "../../../src/envoy/ext-authz/encode.ts";
 import { type GateDeps, passGate } from "../../../src/exchange/gate.ts";
+import { holdOf } from "../../../src/exchange/hold-budget.ts";
 import { NO_TRUST } from "../trust.ts";
 import { serialize, throughWire } from "./readings.ts";
 import { readReply } from "./second-decoder.ts";
@@ -91,6 +92,7 @@ export async function gated(
     detector: RULES_ALONE,
     recorded: (record) => recorded.push(record),
     closed: options.closed,
+    hold: holdOf(2 ** 30),
   } satisfies GateDeps;
   const reply = await passGate(
     decodeCheck(throughWire(check), NO_TRUST),

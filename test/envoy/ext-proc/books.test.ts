@@ -13,6 +13,7 @@ import { processStream } from "../../../src/envoy/ext-proc/stream.ts";
 import { Exchange } from "../../../src/exchange/exchange.ts";
 import { HoldBudget } from "../../../src/exchange/hold-budget.ts";
 import type { BodyModes } from "../../../src/exchange/http.ts";
+import { judgeBudgets } from "../../../src/exchange/judge-budget.ts";
 import { NO_TRUST } from "../trust.ts";
 import { judgedBy, policyWith } from "./session.ts";
 
@@ -170,6 +171,7 @@ async function keep(script: Script): Promise<Books> {
   const hold = {
     streams: new CountedHold(script.holdBytes),
     bodies: new CountedHold(script.holdBytes),
+    judging: judgeBudgets(),
   };
   const records: AuditRecord[] = [];
   const sent: Reply[] = [];
