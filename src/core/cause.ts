@@ -58,7 +58,7 @@ export const CAUSES = {
     "allow",
   ),
   audit_unavailable: row(503, "never", "the audit log cannot record the exchange"),
-  overloaded: row(503, "never", "Limen has more exchanges open than it may"),
+  overloaded: row(503, "never", "Limen has more exchanges open, or more to judge, than it may"),
 } as const satisfies Record<string, CauseRow>;
 
 export type Cause = keyof typeof CAUSES;
