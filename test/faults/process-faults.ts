@@ -32,10 +32,13 @@ const READ_LATER = {
   },
 } as const;
 
-/** A gate has no part in what follows its answer. */
+/** A gate has no part in what follows its answer. Whose check was given up before it was judged is not known: `upload`. */
 const READ_LATER_BY_GATE = {
   ...READ_LATER,
-  upload: { ...READ_LATER.upload, record: "nothing; allow, then allowed" },
+  upload: {
+    ...READ_LATER.upload,
+    record: "nothing; allow, then allowed; error, then failed_closed",
+  },
   during: { ...READ_LATER.during, record: "nothing; allow, then allowed" },
 } as const;
 /** The first and the last phase of an exchange go through Limen in every profile. */
