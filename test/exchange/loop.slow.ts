@@ -114,6 +114,17 @@ describe("a body of four megabytes leaves turns to others", () => {
     }).timeout(60_000);
   }
 
+  it("with plain text, which is over in few turns", async () => {
+    const place = { policies: policiesWith("strip"), path: "/v1/chat/completions" };
+    const { decision, longestMs, answered } = await beside(
+      bodyOf(fill("Rain fell all week. ")),
+      place,
+    );
+    assert.equal(decision.verdict.kind, "allow");
+    assert.ok(longestMs < LONGEST_MS, `held for ${longestMs} ms`);
+    assert.ok(answered > 1, `${answered} others answered`);
+  }).timeout(60_000);
+
   it("with more values than are read", async () => {
     const place = { policies: policiesWith("deny"), path: "/v1/chat/completions" };
     for (const item of [0, {}, [], { a: 0 }, "", "a"]) {

@@ -113,7 +113,7 @@ describe("a request that is judged in turns", () => {
   it("has turns between them however it is long: one text, many, many that are flagged", async () => {
     const control = createIngress({ ...INGRESS, pii: { action: "flag", entities: ["email"] } });
     const bodies: readonly (readonly Said[])[] = [
-      [["user", "Rain fell all week. ".repeat(20_000)]],
+      [["user", "Être là toute la semaine. ".repeat(20_000)]],
       [["system", ORDER.repeat(2_000)]],
       [["user", `${EMAIL} `.repeat(10_000)]],
       Array.from({ length: 1_000 }, (): Said => ["user", "Rain fell."]),
@@ -121,7 +121,7 @@ describe("a request that is judged in turns", () => {
     for (const body of bodies) {
       const clock = hurried();
       await judge(control, body, clock);
-      assert.ok(clock.turns >= 10, `${clock.turns}`);
+      assert.ok(clock.turns >= 20, `${clock.turns}`);
     }
   }).timeout(20_000);
 
